@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from wclayer.builder.commands.command import Action, Command, Invocation
 from wclayer.builder.commands.icacls_words import SYNCHRONIZE, IcaclsWords, Operation, Right, WordError, parse_icacls
+from wclayer.builder.commands.messages import is_of_host
 from wclayer.builder.commands.state import PlannedState, Shell
 from wclayer.builder.commands.wildcards import children, find, is_directory, split_path, walk
 from wclayer.builder.security.dacl_changes import Change, change_security, explicit_aces, in_order, is_inherited
@@ -181,6 +182,8 @@ class TakeOwnership:
             try:
                 change_security(shell.view, path, change, follow=False, keeps_dacl=True)
             except LayerError as error:
+                if is_of_host(error):
+                    raise
                 shell.complain(f"ERROR: {error.detail}")
                 return 1
             done += 1

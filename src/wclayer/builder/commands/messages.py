@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from wclayer.errors import (
     ERROR_ACCESS_DENIED,
     ERROR_ALREADY_EXISTS,
@@ -42,4 +44,12 @@ MESSAGES = {
 def message_of(error: LayerError) -> str | None:
     """Returns the message that Windows has for an error of a view, or None if it is not one of a command, but of the
     layers or the host: then the build cannot go on."""
-    return MESSAGES.get(error.code)
+    return None if is_of_host(error) else MESSAGES.get(error.code)
+
+
+def is_of_host(error: LayerError) -> bool:
+    """Returns whether the host refused something, so that the error tells nothing about the entry of a command."""
+    cause: BaseException | None = error
+    while isinstance(cause, LayerError):
+        cause = cause.__cause__
+    return isinstance(cause, (OSError, sqlite3.Error))

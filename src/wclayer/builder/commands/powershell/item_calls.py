@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wclayer.builder.commands.messages import ALREADY_EXISTS, BAD_NAME, NOT_EMPTY
+from wclayer.builder.commands.messages import ALREADY_EXISTS, BAD_NAME, NOT_EMPTY, is_of_host
 from wclayer.builder.commands.powershell.cmdlet import Bound
 from wclayer.builder.commands.powershell.item_paths import ItemPaths, NothingThereError
 from wclayer.builder.commands.state import Shell
@@ -75,7 +75,7 @@ class ItemCall:
             StoppedError: errors end the script.
             LayerError: it is no error of a command, but of the layers or the host.
         """
-        message = _MESSAGES.get(error.code)
+        message = None if is_of_host(error) else _MESSAGES.get(error.code)
         if message is None:
             raise error
         self.fail(message.format(path))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from wclayer.builder.commands.command import Action
 from wclayer.builder.commands.copy_file import check_overwritable
+from wclayer.builder.commands.messages import is_of_host
 from wclayer.builder.commands.powershell.cmdlet import Bound
 from wclayer.builder.commands.powershell.item_calls import ItemCall
 from wclayer.builder.commands.powershell.item_paths import check_path, is_container
@@ -146,7 +147,7 @@ def make_directory(call: ItemCall, path: str, *, force: bool) -> None:
         call.view.makedirs(path)
     except LayerError as error:
         # With -Force, PowerShell does not tell that a file is in the way.
-        if not force or error.code == ERROR_INVALID_NAME:
+        if not force or error.code == ERROR_INVALID_NAME or is_of_host(error):
             call.fail_at(path, error)
 
 
