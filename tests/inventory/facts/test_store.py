@@ -6,6 +6,7 @@ import hashlib
 import multiprocessing
 import pickle
 import random
+import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -136,8 +137,8 @@ def _use(place: Path, digests: list[str], seed: int, result: multiprocessing.Que
                     with open_layer(path) as layer:
                         assert layer.text("digest") == digest
                         assert layer.lookup("Files") is not None
-    except BaseException as error:
-        result.put(repr(error))
+    except BaseException:
+        result.put(traceback.format_exc())
         raise
     result.put("done")
 

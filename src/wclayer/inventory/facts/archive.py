@@ -171,7 +171,8 @@ def unpack_stream(stream: BinaryIO, name: StrPath, folder: StrPath, *, digest: s
                 archive.unpack(root)
             _check(staged.path)
             summary = archive.summary
-        staged.commit()
+        with errors_at(staged.target):
+            staged.commit()
     except BaseException:
         staged.discard()
         raise

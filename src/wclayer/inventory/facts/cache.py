@@ -66,8 +66,8 @@ class FactsCache:
         raise LayerBusyError(path, "other processes remove it again and again; make the cache larger")
 
     def _unpack(self, digest: str, path: Path) -> None:
-        with self._store.open(digest) as stream, unsynced(), suppress(AlreadyExistsError):
-            # Another process may be faster.
+        with self._store.open(digest) as stream, unsynced(), suppress(AlreadyExistsError, LayerBusyError):
+            # Another process may be faster, or remove the folder at this moment.
             unpack_stream(stream, self._store.place(digest), path, digest=digest)
         self._make_room(besides=path)
 
