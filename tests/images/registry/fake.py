@@ -62,7 +62,7 @@ class FakeRegistry:
         )
         self._server = _Server((address, 0), self, certificate)
         self._scheme = "https" if certificate else "http"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     @property
     def host(self) -> str:
@@ -201,6 +201,9 @@ class _Server(http.server.ThreadingHTTPServer):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Headers and body are two writes: Nagle's algorithm would hold the second one until the client's delayed
+    # acknowledgement of the first, 40 ms later.
+    disable_nagle_algorithm = True
     server: _Server
 
     def log_message(self, format: str, *args: object) -> None:
