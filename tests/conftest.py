@@ -1,16 +1,25 @@
-"""What holds for the whole suite: hypothesis' settings, compiled modules, the order, and that CI skips nothing."""
+"""What holds for the whole suite: hypothesis' settings, compiled modules, where files of tests are, the order, and that
+CI skips nothing."""
 
 from __future__ import annotations
 
 import compileall
+import gc
 import os
+import re
 import sys
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 import wclayer
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import Scheduling
 
 settings.register_profile(
     "default", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -25,6 +34,9 @@ os.environ["WCLAYER_CONFIG"] = ""
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
 
 _LONGEST = Path(__file__).parent / "windows"
+_MEMORY = Path("/dev/shm")
+_ROOM = 8 << 30
+"""Bytes that the files of tests may take; as much memory must stay free beside them."""
 _skipped: list[str] = []
 
 
@@ -43,6 +55,49 @@ def pytest_configure(config: pytest.Config) -> None:
     is_worker = hasattr(config, "workerinput")
     if sys.dont_write_bytecode and not is_worker:
         compileall.compile_dir(Path(wclayer.__file__).parent, quiet=2)
+    if not is_worker and not config.option.basetemp and _is_like_a_disk(_MEMORY):
+        # Read when the first folder is made. Workers get theirs from here.
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
+
+def _is_like_a_disk(folder: Path) -> bool:
+    """Whether files in memory do what tests ask of those on a disk: there is room, programs run, attributes are kept.
+
+    Tests write and sync thousands of small files, and wait for the disk half of the time. What depends on the file
+    system has its own in `tests/proof`; `.ci/lowest` runs on the disk.
+    """
+    if sys.platform != "linux" or not os.access(folder, os.W_OK):
+        return False
+    system = os.statvfs(folder)
+    available = re.search(r"^MemAvailable: *(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    is_small = system.f_bavail * system.f_frsize < _ROOM or available is None or int(available[1]) << 10 < 2 * _ROOM
+    if is_small or system.f_flag & os.ST_NOEXEC:
+        return False
+    with tempfile.NamedTemporaryFile(dir=folder) as file:
+        try:
+            os.setxattr(file.name, "user.tests", b"")
+        except OSError:
+            return False
+    return True
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """Gives each worker of `-n` one part of the tests in their order, and the half of another's rest when it has ended.
+
+    A fixture of a module or a folder is then made by one worker, not by all, and all work until the end.
+    """
+    if config.getoption("dist") != "load":
+        return None
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Keeps thousands of modules and tests out of what the collector looks through, in tests that call it, too."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
