@@ -204,7 +204,10 @@ def _ours_as_dnfile(data: bytes) -> Said:
 
 def _by_dnfile(data: bytes) -> Said:
     opened: Any = dnfile.dnPE
-    net = opened(data=data).net
+    # The tables of the metadata, and the other directories, take it most of its time, and nobody asks for them.
+    pe = opened(data=data, fast_load=True, clr_lazy_load=True)
+    pe.parse_data_directories([pefile.DIRECTORY_ENTRY["IMAGE_DIRECTORY_ENTRY_COM_DESCRIPTOR"]])
+    net = pe.net
     if net is None:
         return {"is managed": False}
     header = net.struct
