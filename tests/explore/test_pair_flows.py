@@ -272,7 +272,7 @@ def test_a_damaged_hive_of_one_side_is_told(tmp_path: Path) -> None:
         await driven.press("3")
         assert driven.app.pane.count_lines()
 
-    drive(pair, steps, (200, 40))
+    drive(pair, steps, (400, 40))
 
 
 def test_hostile_names_are_harmless_on_both_sides(tmp_path: Path) -> None:
