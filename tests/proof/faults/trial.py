@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -178,12 +178,16 @@ class Trials:
             self._old = self._operation.result(self._world)
             # What is imported and cached at the first time is not part of the operation.
             self._call(self._world)
-        with self._prepared():
-            shim.record()
-            self._call(self._world)
-            shim.stop()
-            self.calls = shim.calls()
             self._new = self._operation.result(self._world)
+
+    @cached_property
+    def calls(self) -> list[tuple[str, str]]:
+        """What the operation asks of the host, call by call."""
+        with self._prepared():
+            self._shim.record()
+            self._call(self._world)
+            self._shim.stop()
+            return self._shim.calls()
 
     def _run_command(self, world: World) -> None:
         done = run(*self._operation.arguments(world), status=None)
@@ -535,6 +539,9 @@ def main() -> None:
         # What hangs says where.
         faulthandler.dump_traceback_later(_PATIENCE, exit=True)
         trials = Trials(shim, root, wanted["name"], by_command=wanted["what"] == "command")
+        # Each trial has the collector look for what is kept: not in all that was imported.
+        gc.collect()
+        gc.freeze()
         found: list[str] = []
         done = 0
         for trial in _trials_of(trials, wanted):
@@ -543,7 +550,8 @@ def main() -> None:
             done += 1
             found += [f"{fault}: {problem}".replace(str(root), "") for problem in problems]
         faulthandler.cancel_dump_traceback_later()
-        print(json.dumps({"calls": len(trials.calls), "trials": done, "found": found}), file=answers, flush=True)
+        calls = len(trials.calls) if wanted["what"] == "host" else None
+        print(json.dumps({"calls": calls, "trials": done, "found": found}), file=answers, flush=True)
 
 
 if __name__ == "__main__":
