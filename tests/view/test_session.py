@@ -416,3 +416,48 @@ def test_few_files_stay_open_without_handles(tmp_path: Path) -> None:
                 assert kernel.ask(Opcode.READ, file, read) == (0, b"%d" % number)
         assert len(os.listdir("/proc/self/fd")) - before <= 70
         kernel.close()
+
+
+def test_one_open_directory_at_a_time_uses_the_cache_of_the_kernel(kernel: Kernel) -> None:
+    """The kernel looks up the offsets of all listings of a directory in one cache."""
+
+    def opens() -> tuple[int, bool]:
+        error, answer = kernel.ask(Opcode.OPENDIR, directory, abi.OPEN_IN.pack(0, 0))
+        assert error == 0
+        handle, flags, _ = abi.OPEN_OUT.unpack(answer)
+        return handle, bool(flags & OpenFlag.CACHE_DIR)
+
+    def lists(handle: int, offset: int) -> bytes:
+        error, answer = kernel.ask(Opcode.READDIR, directory, abi.READ_IN.pack(handle, offset, 4096, 0, 0, 0, 0))
+        assert error == 0
+        return answer
+
+    def closes(handle: int) -> None:
+        assert kernel.ask(Opcode.RELEASEDIR, directory, abi.HANDLE_IN.pack(handle) + bytes(16)) == (0, b"")
+
+    kernel.init()
+    directory = kernel.look_up(b"d")
+    first, caches = opens()
+    assert caches
+    second, caches = opens()
+    assert not caches
+    assert lists(first, 0) == lists(second, 0) != b""
+    closes(second)
+    third, caches = opens()
+    assert not caches
+    assert lists(third, 1) == lists(first, 1) != b""
+    closes(first)
+    fourth, caches = opens()
+    assert caches
+    # It begins in the midst, as when the kernel has dropped the rest of its cache.
+    assert lists(fourth, 1) == lists(third, 1)
+    # The first listing did not come to its end: the kernel may have put this one behind it, and drops both.
+    lists(fourth, 0)
+    assert kernel.notices == []
+    assert lists(fourth, 3) == b""
+    assert kernel.notices == [(-Notice.INVAL_INODE, directory)]
+    lists(fourth, 0)
+    assert lists(fourth, 3) == b""
+    assert len(kernel.notices) == 1
+    closes(fourth)
+    closes(third)

@@ -158,6 +158,11 @@ class MergedTree:
             self._complete.add(node.key)
         return found
 
+    @names_operation
+    def listed(self, node: Node) -> list[Node] | None:
+        """Returns what `children` gives for a directory if that is in memory, or None."""
+        return self._listings.get(node.key)
+
     def _children(self, node: Node) -> list[Node]:
         found: dict[str, Node] = {}
         closed: set[str] = set()

@@ -46,6 +46,8 @@ _MODE_LINK = stat.S_IFLNK | 0o777
 _NO_WRITE = 0o222
 _UNCACHED, _CACHED, _NOT_WRITTEN = int(OpenFlag.DIRECT_IO), int(OpenFlag.KEEP_CACHE), int(OpenFlag.NO_FLUSH)
 _CACHED_LIST = int(OpenFlag.CACHE_DIR | OpenFlag.KEEP_CACHE)
+_FED = 1 << 17
+"""The maximal number of directories whose listings the kernel may have cached, in a mount with a scratch."""
 _KEPT_OPEN = 64
 """The maximal number of files that are kept open without a request of the kernel to open them."""
 _NO_ENTRY = abi.ENTRY_HEAD.pack(0, 0, _REMEMBERED, 0, 0, 0) + bytes(abi.ATTR.size)
@@ -100,13 +102,25 @@ class Handle(NamedTuple):
 
 
 class Listing:
-    """An open directory: its number, and its entries at the time when reading began at offset 0."""
+    """An open directory: its number, and its entries at the time when reading began at offset 0.
 
-    __slots__ = ("nodes", "number")
+    The offset of an entry is its position in these entries, so it means something in this listing only. But the kernel
+    has one cache for all listings of a directory, and looks up their offsets in it. Therefore only one open directory
+    at a time may use this cache (`Operations` chooses it), and it has the cached entries from the beginning: if the
+    kernel drops its pages in the midst of a listing, it asks for the rest here.
 
-    def __init__(self, number: int) -> None:
+    Args:
+        number: the number of the directory.
+        nodes: the entries that the kernel may have cached; None if it has none.
+    """
+
+    __slots__ = ("is_mixed", "nodes", "number")
+
+    def __init__(self, number: int, nodes: list[Node] | None) -> None:
         self.number = number
-        self.nodes: list[Node] = []
+        self.nodes = nodes
+        self.is_mixed = False
+        """Whether the kernel may have cached entries of more than one moment. It must drop them at the end."""
 
 
 class Operations:
@@ -129,6 +143,11 @@ class Operations:
         self.nodes = Nodes(volume)
         self._handles: dict[int, Handle] = {}
         self._listings: dict[int, Listing] = {}
+        # By the number of the directory: the handle of the open directory that uses the kernel's cache.
+        self._feeding: dict[int, int] = {}
+        # By number: directories whose entries the kernel was given to cache, and whether it was given all of them.
+        # Nothing is dropped from here, because the kernel does not say what it still has.
+        self._fed: dict[int, bool] = {}
         # By number: open files that no name leads to under this number, because the last name was removed, or because
         # the entry was of another kind in the meantime.
         self._nameless: dict[int, OpenFile] = {}
@@ -341,7 +360,12 @@ class Operations:
     def note_change(self, number: int) -> None:
         """Notes a change of an entry: if it was made through an alias, the kernel's cache for its number is stale."""
         if self.nodes.is_alias(number):
-            self.stale_numbers.append(self.nodes.real(number))
+            real = self.nodes.real(number)
+            self.stale_numbers.append(real)
+            listing = self._listings.get(self._feeding.get(real, 0))
+            if listing is not None:
+                # The kernel may cache an answer of before when it has already dropped the rest.
+                listing.is_mixed = True
 
     def _note_contents(self, file: OpenFile, number: int) -> None:
         """Notes a change of the contents of an open file through a number.
@@ -370,17 +394,25 @@ class Operations:
     # Directories.
 
     def _opendir(self, number: int, body: memoryview) -> bytes:
-        self._directory(number)
+        directory = self._directory(number)
         self._last_handle += 1
-        self._listings[self._last_handle] = Listing(number)
-        flags = 0 if self.nodes.is_alias(number) else _CACHED_LIST
+        # If the names are not in memory, they may have changed since the kernel cached them, and this listing could not
+        # go on where the kernel's cache ends.
+        known = self._tree.listed(directory)
+        is_fed = number in self._fed
+        flags = 0
+        may_feed = known is not None if is_fed else len(self._fed) < _FED
+        if may_feed and number not in self._feeding and not self.nodes.is_alias(number):
+            flags = _CACHED_LIST
+            self._feeding[number] = self._last_handle
+        self._listings[self._last_handle] = Listing(number, known if flags and is_fed else None)
         return abi.OPEN_OUT.pack(self._last_handle, flags, 0)
 
     def _readdir(self, number: int, body: memoryview) -> bytes:
-        return self._list(number, self._opened_listing(body), body, plus=False)
+        return self._list_opened(number, body, plus=False)
 
     def _readdirplus(self, number: int, body: memoryview) -> bytes:
-        return self._list(number, self._opened_listing(body), body, plus=True)
+        return self._list_opened(number, body, plus=True)
 
     def _readdir_unopened(self, number: int, body: memoryview) -> bytes:
         return self._list(number, self.volume.children(self._directory(number)), body, plus=False)
@@ -388,15 +420,26 @@ class Operations:
     def _readdirplus_unopened(self, number: int, body: memoryview) -> bytes:
         return self._list(number, self.volume.children(self._directory(number)), body, plus=True)
 
-    def _opened_listing(self, body: memoryview) -> list[Node]:
-        """Returns the entries of an open directory, as they were when reading began at offset 0."""
+    def _list_opened(self, number: int, body: memoryview, *, plus: bool) -> bytes:
+        """Returns entries of an open directory, as they were when reading began at offset 0. See `_list`."""
         handle, offset, _, _, _, _, _ = abi.READ_IN.unpack_from(body)
         listing = self._listings.get(handle)
         if listing is None:
             raise _not_open()
-        if offset == 0:
+        feeds = self._feeding.get(listing.number) == handle
+        if offset == 0 or listing.nodes is None:
             listing.nodes = self.volume.children(self._directory(listing.number))
-        return listing.nodes
+        if offset == 0 and feeds:
+            # The kernel continues a listing in its cache that did not come to its end, even if that was another one.
+            listing.is_mixed |= not self._fed.get(listing.number, True)
+            self._fed[listing.number] = False
+        given = self._list(number, listing.nodes, body, plus=plus)
+        if feeds and not given:
+            self._fed[listing.number] = True
+            if listing.is_mixed:
+                listing.is_mixed = False
+                self.stale_numbers.append(listing.number)
+        return given
 
     def _list(self, directory: int, nodes: list[Node], body: memoryview, *, plus: bool) -> bytes:
         """Returns the entries of a directory from an offset on, as many as the kernel has room for.
@@ -416,11 +459,13 @@ class Operations:
                 inode = self.nodes.inode(self.nodes.real(directory))
                 head, tail = unknown + abi.DIRENT_INODE.pack(inode), _listed_name(_DOTS[index], stat.S_IFDIR)
             else:
-                shown = self._listed(nodes[index - len(_DOTS)])
+                node = nodes[index - len(_DOTS)]
+                shown = self._listed(node)
                 if shown is None:
                     continue
                 head, tail = shown.head, shown.tail
-                if tells:
+                # A name that was removed since reading began is listed, but the kernel must not cache that it is there.
+                if tells and self._tree.knows(node):
                     number = shown.number
                 else:
                     head = unknown + head[_ENTRY_SIZE:]
@@ -440,7 +485,10 @@ class Operations:
         return shown if shown.tail else None
 
     def _releasedir(self, number: int, body: memoryview) -> bytes:
-        self._listings.pop(_number(body), None)
+        handle = _number(body)
+        listing = self._listings.pop(handle, None)
+        if listing is not None and self._feeding.get(listing.number) == handle:
+            del self._feeding[listing.number]
         return b""
 
     def _fsyncdir(self, number: int, body: memoryview) -> bytes:
