@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -13,14 +14,17 @@ import pytest
 import wclayer
 from tests.proof.histories.places import child_tar
 from tests.proof.histories.tree import make_base
-from wclayer.engines.portable import lifecycle
+from wclayer.engines.portable import activation, lifecycle
 from wclayer.errors import AlreadyExistsError, LayerBusyError, NotReadyError, PathNotFoundError
 from wclayer.host import system
 from wclayer.layers import atomic
+from wclayer.layers.directory import strangers
 from wclayer.layers.directory.in_place import make_empty_records
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.opening import open_layer
+from wclayer.layers.directory.problem import Problem
 from wclayer.layers.directory.scratch import ScratchDirectory
+from wclayer.layers.directory.scratch_layer import ScratchLayer
 from wclayer.view.fuse import mount
 from wclayer.view.layer_view import LayerView
 
@@ -40,6 +44,11 @@ def base(tmp_path: Path) -> Path:
 def scratch(base: Path, tmp_path: Path) -> Path:
     wclayer.create_scratch_layer(tmp_path / "scratch", [base])
     return tmp_path / "scratch"
+
+
+def _commit(scratch: Path, base: Path) -> None:
+    """What another process does to a scratch: it becomes a finished layer."""
+    wclayer.import_layer_from_tar(io.BytesIO(child_tar("new")), scratch, [base])
 
 
 @pytest.fixture
@@ -141,6 +150,77 @@ def test_a_layer_that_was_removed_while_it_was_read_is_not_there(base: Path) -> 
         wclayer.destroy_layer(base)
         with pytest.raises(PathNotFoundError, match="removed while it was read"):
             b"".join(reader.data_chunks(row))
+
+
+def test_a_scratch_that_was_committed_while_it_was_read_is_not_said_to_be_gone(base: Path, scratch: Path) -> None:
+    with LayerView(scratch=scratch) as view:
+        view.write_bytes("f", b"old")
+    with LayerView([scratch, base]) as view:
+        _commit(scratch, base)
+        with pytest.raises(LayerBusyError, match="try again"):
+            view.read_bytes("f")
+    with LayerView([scratch, base]) as view:
+        assert view.read_bytes("f") == b"new"
+
+
+def test_a_scratch_that_was_removed_while_it_was_read_is_not_there(base: Path, scratch: Path) -> None:
+    with LayerView(scratch=scratch) as view:
+        view.write_bytes("f", b"old")
+    with LayerView([scratch, base]) as view:
+        wclayer.destroy_layer(scratch)
+        with pytest.raises(PathNotFoundError, match="removed while it was read"):
+            view.read_bytes("f")
+
+
+@pytest.mark.parametrize("call", [wclayer.prepare_layer, wclayer.unprepare_layer, wclayer.get_layer_mount_path])
+def test_a_scratch_that_was_just_committed_is_a_finished_layer(
+    base: Path, scratch: Path, call: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wclayer.activate_layer(scratch)
+    look = activation.is_scratch
+    done: list[int] = []
+
+    def late(path: Path) -> bool:
+        if not done:
+            # After the scratch was opened, before the look for its disk.
+            done.append(1)
+            _commit(scratch, base)
+        return look(path)
+
+    monkeypatch.setattr(activation, "is_scratch", late)
+    assert call(scratch) == (str(scratch) if call is wclayer.get_layer_mount_path else None)
+
+
+def test_contents_that_are_replaced_during_a_check_are_no_strangers(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, opens = strangers._strange_contents, strangers.open_layer
+    writers: list[LayerView] = []
+    found: list[list[str]] = []
+
+    def late_look(layer: ScratchLayer) -> Iterator[Problem]:
+        if not writers:
+            # Since the check began, a process has made a file and ended.
+            with LayerView(scratch=scratch) as view:
+                view.write_bytes("f", b"made")
+        problems = list(look(layer))
+        found.append([problem.path for problem in problems])
+        for writer in writers:
+            writer.close()
+        return iter(problems)
+
+    def late_open(path: Path) -> LayerDirectory:
+        # Before the second look, another one replaces its contents; it ends after that.
+        writers.append(LayerView(scratch=path))
+        writers[0].write_bytes("f", b"replaced")
+        return opens(path)
+
+    monkeypatch.setattr(strangers, "_strange_contents", late_look)
+    monkeypatch.setattr(strangers, "open_layer", late_open)
+    assert list(wclayer.check_layer(scratch)) == []
+    assert len(found) == 2
+    assert set(found[0]) & set(found[1])
+    assert list(wclayer.check_layer(scratch)) == []
 
 
 def test_what_took_the_place_of_a_layer_is_not_removed_for_it(

@@ -8,7 +8,8 @@ tell that a record is obsolete: an activation is valid until the machine restart
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from wclayer._types import Chain, StrPath
@@ -45,6 +46,7 @@ ACTIVE = "active"
 """The record of an active scratch: the id of the current start of the machine."""
 DISK_VARIABLE = "WCLAYER_SANDBOX_DISK"
 """With `0` in this environment variable, `deactivate_layer` does not write `sandbox.vhdx`."""
+_TRIES = 100
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -137,8 +139,8 @@ def prepare_layer(
 
 
 def _prepare(place: Path, parents: Chain, target: StrPath | None, allow_other: bool) -> None:
-    with open_layer(place) as layer:
-        knows_parents, has_disk = bool(layer.parents()), _has_disk(layer)
+    with _opened(place) as (layer, has_disk):
+        knows_parents = bool(layer.parents())
         if knows_parents or not has_disk:
             check_chain(layer, parents)
         if not has_disk:
@@ -168,16 +170,22 @@ def _prepare(place: Path, parents: Chain, target: StrPath | None, allow_other: b
     )
 
 
-def _has_disk(layer: LayerDirectory) -> bool:
-    """Returns whether a layer is a scratch.
+@contextmanager
+def _opened(path: StrPath) -> Iterator[tuple[LayerDirectory, bool]]:
+    """Opens a layer for the context, with whether it is a scratch.
 
     Raises:
-        PathNotFoundError: another process has just removed it.
+        PathNotFoundError, NotALayerError: there is no layer at `path`.
+        LayerBusyError: other processes replace it again and again.
     """
-    found = is_scratch(layer.path)
-    if not found and (error := layer.changed()) is not None:
-        raise error
-    return found
+    for _ in range(_TRIES):
+        with open_layer(path) as layer:
+            # The disk is looked for by the path: a commit may have put a finished layer there, which has none.
+            has_disk = is_scratch(layer.path)
+            if layer.is_in_place():
+                yield layer, has_disk
+                return
+    raise LayerBusyError(path, "other processes replace it again and again")
 
 
 def _recorded_mount(layer: LayerDirectory) -> Path | None:
@@ -188,8 +196,8 @@ def _recorded_mount(layer: LayerDirectory) -> Path | None:
 @during("get layer mount path")
 def get_layer_mount_path(path: StrPath) -> str:
     """Returns the recorded mount point of a scratch if its server answers; for any other layer, its folder."""
-    with open_layer(path) as layer:
-        if not _has_disk(layer):
+    with _opened(path) as (layer, has_disk):
+        if not has_disk:
             return str(layer.path)
         place, recorded = layer.path, _recorded_mount(layer)
     if recorded is None:
@@ -202,9 +210,9 @@ def get_layer_mount_path(path: StrPath) -> str:
 @during("unprepare layer")
 def unprepare_layer(path: StrPath) -> None:
     """Unmounts the scratch and waits until its server has ended."""
-    with open_layer(path) as layer:
+    with _opened(path) as (layer, has_disk):
         place, at = layer.path, _recorded_mount(layer)
-        if not _has_disk(layer):
+        if not has_disk:
             return
     if at is None:
         raise NotReadyError(path, "it is not prepared")

@@ -29,6 +29,9 @@ class ScratchLayer(LayerDirectory):
 
     def changed(self, row: EntryRow | None = None) -> LayerError | None:
         if not self.is_in_place():
+            if os.path.lexists(self.path):
+                # By a commit, in one step: at no time was there nothing.
+                return LayerBusyError(self.path, CHANGED)
             return PathNotFoundError(self.path, "the layer was removed while it was read")
         if row is None or not self._is_other_now(row):
             return None

@@ -40,7 +40,11 @@ def find_strangers(layer: LayerDirectory) -> Iterator[Problem]:
         found = list(_strange_files(layer))
     if found and (changed := layer.changed()) is not None:
         raise changed
-    if found and not (_is_scratch_in_use(layer) if isinstance(layer, ScratchLayer) else _is_locked(layer)):
+    if isinstance(layer, ScratchLayer):
+        if not _is_scratch_in_use(layer):
+            # A process that replaced contents between the two looks has ended, and has removed the old ones.
+            yield from (problem for problem in found if _is_there(layer, problem.path))
+    elif found and not _is_locked(layer):
         yield from found
 
 
@@ -48,6 +52,15 @@ def _is_scratch_in_use(scratch: ScratchLayer) -> bool:
     """Returns whether a process is changing a scratch, or ended without closing it."""
     # Old contents are kept until the records are safe, and are then removed; after a crash, at the next opening.
     return any(name.startswith(IN_USE) for name in scratch.host.names(b""))
+
+
+def _is_there(scratch: ScratchLayer, path: str) -> bool:
+    """Returns whether a scratch's folder still has a file that was listed in it."""
+    try:
+        scratch.host.stat(os.fsencode(path))
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _is_locked(layer: LayerDirectory) -> bool:
