@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.proof.histories.checker import Event, SearchLimitError, explain, parts
 from tests.proof.histories.stress import Round
 from tests.proof.histories.timeline import load, report, save, timeline
+from tests.proof.histories.tree import MountScene
 
 pytestmark = pytest.mark.histories
 
@@ -216,3 +217,44 @@ def test_a_failed_round_is_kept_and_says_how_to_run_it_again(tmp_path: Path) -> 
     assert load(path) == done
     assert "python -m tests.proof.histories scratch --seed 42" in report(done)
     assert path.with_suffix(".txt").read_text() == report(done)
+
+
+def mount_has_order(*events: Event) -> bool:
+    """Whether the model of a mount explains events; at first, it has `p` and `d/l`, which are one file of 20 bytes."""
+    return explain(events, MountScene().start(), MountScene.step).order is not None
+
+
+def test_a_listing_of_a_mount_has_each_name_once() -> None:
+    listing = call(0, "listing", "d", ("a", "l", "l"), 0, 10)
+    assert mount_has_order(call(0, "listing", "d", ("a", "l"), 0, 10))
+    assert not mount_has_order(listing)
+    # What others do meanwhile is no excuse: it is of one moment.
+    remove, make = call(1, "unlink", "d/l", "ok", 1, 2), call(1, "link", ("d/l", "p"), "ok", 3, 4)
+    for names, expected in ((("a", "l"), True), (("a",), True), (("a", "l", "l"), False), (("l",), False)):
+        assert mount_has_order(call(0, "listing", "d", names, 0, 10), remove, make) == expected
+
+
+def test_who_finds_a_file_of_a_mount_by_a_name_may_see_that_it_lost_it() -> None:
+    unlink = call(0, "unlink", "p", "ok", 0, 5)
+    for result, expected in (
+        ((20, False, 2, None), True),
+        ((20, False, 1, None), True),
+        ((21, False, 1, None), False),
+        ((20, False, 3, None), False),
+        ("!PathNotFoundError", True),
+    ):
+        assert mount_has_order(unlink, call(1, "stat", "p", result, 1, 6)) == expected
+    # After the name is gone, nobody finds the file by it.
+    assert not mount_has_order(unlink, call(1, "stat", "p", (20, False, 1, None), 6, 7))
+
+
+def test_who_finds_a_file_of_a_mount_by_a_name_may_change_it_after_it_lost_it() -> None:
+    unlink = call(0, "unlink", "p", "ok", 0, 5)
+    truncate = call(1, "truncate", ("p", 3), "ok", 1, 20)
+    before, after = call(0, "read", "d/l", b"p" * 20, 6, 7), call(0, "read", "d/l", b"ppp", 21, 22)
+    assert mount_has_order(unlink, truncate, before, after)
+    assert not mount_has_order(unlink, call(1, "truncate", ("p", 3), "ok", 6, 20), before, after)
+    assert not mount_has_order(unlink, truncate, before, call(0, "read", "d/l", b"p" * 20, 21, 22))
+    # A file that is under the name by now, and all others, are as they were.
+    moved = call(0, "rename", ("a", "p"), "ok", 0, 5)
+    assert mount_has_order(moved, truncate, before, after, call(0, "read", "p", b"a" * 20, 23, 24))

@@ -23,7 +23,7 @@ from wclayer.layers.directory.in_place import make_empty_records
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.opening import open_layer
 from wclayer.layers.directory.problem import Problem
-from wclayer.layers.directory.scratch import ScratchDirectory
+from wclayer.layers.directory.scratch import ScratchDirectory, is_scratch
 from wclayer.layers.directory.scratch_layer import ScratchLayer
 from wclayer.view.fuse import mount
 from wclayer.view.layer_view import LayerView
@@ -177,7 +177,6 @@ def test_a_scratch_that_was_just_committed_is_a_finished_layer(
     base: Path, scratch: Path, call: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wclayer.activate_layer(scratch)
-    look = activation.is_scratch
     done: list[int] = []
 
     def late(path: Path) -> bool:
@@ -185,7 +184,7 @@ def test_a_scratch_that_was_just_committed_is_a_finished_layer(
             # After the scratch was opened, before the look for its disk.
             done.append(1)
             _commit(scratch, base)
-        return look(path)
+        return is_scratch(path)
 
     monkeypatch.setattr(activation, "is_scratch", late)
     assert call(scratch) == (str(scratch) if call is wclayer.get_layer_mount_path else None)
@@ -194,7 +193,7 @@ def test_a_scratch_that_was_just_committed_is_a_finished_layer(
 def test_contents_that_are_replaced_during_a_check_are_no_strangers(
     scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look, opens = strangers._strange_contents, strangers.open_layer
+    look = strangers._strange_contents
     writers: list[LayerView] = []
     found: list[list[str]] = []
 
@@ -213,7 +212,7 @@ def test_contents_that_are_replaced_during_a_check_are_no_strangers(
         # Before the second look, another one replaces its contents; it ends after that.
         writers.append(LayerView(scratch=path))
         writers[0].write_bytes("f", b"replaced")
-        return opens(path)
+        return open_layer(path)
 
     monkeypatch.setattr(strangers, "_strange_contents", late_look)
     monkeypatch.setattr(strangers, "open_layer", late_open)

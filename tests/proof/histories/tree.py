@@ -7,6 +7,7 @@ import random
 import stat
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -59,6 +60,8 @@ class State(NamedTuple):
     nodes: tuple[tuple[int, Node], ...]
     handles: tuple[tuple[str, int, bool], ...] = ()
     """Name of a handle, its file, and whether it was written to."""
+    lost: tuple[tuple[str, int], ...] = ()
+    """In a mount: the names that files lost, for files that still have another one."""
 
 
 class _Refused(Exception):  # noqa: N818 (it is what a step of the model gives, and no failure)
@@ -631,6 +634,45 @@ def _link_posix(source: str, target: str) -> None:
         os.link(source, target)
 
 
+_BY_NAME = {"stat", "read", "truncate", "set_time", "set_stream", "get_stream", "remove_stream", "open"}
+"""Steps that find a file by its name, and then do something with it."""
+
+
+def _by_lost_name(state: State, event: Event) -> Iterator[Hashable]:
+    """The states after a step that found a file by a name which the file has lost since; it has other names."""
+    path = str(event.arguments[0])
+    names, nodes = dict(state.names), dict(state.nodes)
+    for lost, number in state.lost:
+        if lost != path or names.get(path) == number:
+            continue
+        if event.kind == "stat":
+            node = nodes[number]
+            assert node.data is not None
+            links = sum(other == number for other in names.values())
+            if _fits(event, (len(node.data), node.hidden, links, node.time)):
+                yield state
+            continue
+        found = state._replace(names=tuple(sorted((names | {path: number}).items())))
+        for after in step(found, event):
+            assert isinstance(after, State)
+            # What is under the name by now is not seen by the step.
+            yield after._replace(names=state.names, nodes=tuple(sorted((nodes | dict(after.nodes)).items())))
+
+
+def _lost_names(before: State, after: State) -> tuple[tuple[str, int], ...]:
+    """What is `lost` after a step."""
+    names, nodes = dict(after.names), dict(before.nodes)
+    lost = {(name, number) for name, number in before.names if names.get(name) != number}
+    has_names = set(names.values())
+    return tuple(
+        sorted(
+            (name, number)
+            for name, number in lost.union(before.lost)
+            if number in has_names and nodes[number].data is not None
+        )
+    )
+
+
 _NAMING = {"unlink", "rename", "link", "mkdir", "rmdir", "open"}
 """Steps that change names."""
 
@@ -648,6 +690,15 @@ class MountScene(ScratchScene):
     def step(state: Hashable, event: Event) -> Iterator[Hashable]:
         """`step`, but for what the kernel does in more than one step itself, whatever file system it is asked."""
         assert isinstance(state, State)
+        ways = [MountScene._step(state, event)]
+        if event.kind in _BY_NAME and event.failed is None and event.during & {"unlink", "rename"}:
+            ways.append(_by_lost_name(state, event))
+        for after in chain.from_iterable(ways):
+            assert isinstance(after, State)
+            yield after._replace(lost=_lost_names(state, after))
+
+    @staticmethod
+    def _step(state: State, event: Event) -> Iterator[Hashable]:
         if event.kind == "link" and event.failed and event.during & _NAMING:
             # Its two paths are looked up one after the other.
             yield state
