@@ -238,3 +238,32 @@ def test_a_change_through_another_spelling_is_in_the_next_listing(mounted: Path,
     assert os.listdir(folder) == os.listdir(alias) == MANY[1:]
     assert found + listing.rest() == MANY
     assert os.listdir(folder) == MANY[1:]
+
+
+def _remove(folder: Path) -> None:
+    folder.rmdir()
+
+
+def _replace(folder: Path) -> None:
+    folder.with_name("other").mkdir()
+    folder.with_name("other").rename(folder)
+
+
+@pytest.mark.parametrize("remove", [_remove, _replace])
+@pytest.mark.parametrize("has_looked", [False, True])
+def test_an_open_directory_that_was_removed_is_an_empty_one_without_names(
+    mounted: Path, opened: Opener, remove: Callable[[Path], None], *, has_looked: bool
+) -> None:
+    folder = mounted / "folder"
+    folder.mkdir()
+    listing = opened(folder)
+    before = os.fstat(listing.fd)
+    if has_looked:
+        assert listing.rest() == []
+    remove(folder)
+    after = os.fstat(listing.fd)
+    assert (after.st_ino, after.st_mode, after.st_nlink) == (before.st_ino, before.st_mode, 0)
+    assert os.listdir(listing.fd) == []
+    assert folder.exists() == (remove is _replace)
+    if folder.exists():
+        assert folder.stat().st_nlink == 1

@@ -111,13 +111,15 @@ class Listing:
 
     Args:
         number: the number of the directory.
+        directory: its entry. It stays after the directory was removed.
         nodes: the entries that the kernel may have cached; None if it has none.
     """
 
-    __slots__ = ("is_mixed", "nodes", "number")
+    __slots__ = ("directory", "is_mixed", "nodes", "number")
 
-    def __init__(self, number: int, nodes: list[Node] | None) -> None:
+    def __init__(self, number: int, directory: Node, nodes: list[Node] | None) -> None:
         self.number = number
+        self.directory = directory
         self.nodes = nodes
         self.is_mixed = False
         """Whether the kernel may have cached entries of more than one moment. It must drop them at the end."""
@@ -320,7 +322,14 @@ class Operations:
         nameless = self._nameless.get(real)
         if nameless is not None:
             return _attr_out(_REMEMBERED, self._attributes_of_nameless(real, nameless))
-        shown = self._shown(self.nodes.node(number))
+        try:
+            node = self.nodes.node(number)
+        except OSError as error:
+            removed = next((open_.directory for open_ in self._listings.values() if open_.number == number), None)
+            if error.errno != errno.ESTALE or removed is None:
+                raise
+            return _attr_out(0, self._head(real, removed.row, _MODE_DIRECTORY, 0, 0, 0)[_ATTRIBUTES])
+        shown = self._shown(node)
         is_remembered = not self.nodes.is_alias(number) and not stat.S_ISLNK(shown.mode)
         return _attr_out(_REMEMBERED if is_remembered else 0, shown.attributes)
 
@@ -405,7 +414,7 @@ class Operations:
         if may_feed and number not in self._feeding and not self.nodes.is_alias(number):
             flags = _CACHED_LIST
             self._feeding[number] = self._last_handle
-        self._listings[self._last_handle] = Listing(number, known if flags and is_fed else None)
+        self._listings[self._last_handle] = Listing(number, directory, known if flags and is_fed else None)
         return abi.OPEN_OUT.pack(self._last_handle, flags, 0)
 
     def _readdir(self, number: int, body: memoryview) -> bytes:
