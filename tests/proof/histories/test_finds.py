@@ -222,6 +222,30 @@ def test_contents_that_are_replaced_during_a_check_are_no_strangers(
     assert list(wclayer.check_layer(scratch)) == []
 
 
+def test_contents_that_are_made_during_a_check_are_no_strangers(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look, asks = strangers._strange_contents, strangers._is_scratch_in_use
+    writers: list[LayerView] = []
+    in_use: list[bool] = []
+
+    def late_look(layer: ScratchLayer) -> Iterator[Problem]:
+        if not writers:
+            # Since the check began, a process makes a file.
+            writers.append(LayerView(scratch=scratch))
+            writers[0].write_bytes("f", b"made")
+        return look(layer)
+
+    def late_ask(layer: ScratchLayer) -> bool:
+        in_use.append(asks(layer))
+        writers[0].close()
+        return in_use[-1]
+
+    monkeypatch.setattr(strangers, "_strange_contents", late_look)
+    monkeypatch.setattr(strangers, "_is_scratch_in_use", late_ask)
+    assert list(wclayer.check_layer(scratch)) == []
+    assert in_use[0]
+    assert list(wclayer.check_layer(scratch)) == []
+
+
 def test_what_took_the_place_of_a_layer_is_not_removed_for_it(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

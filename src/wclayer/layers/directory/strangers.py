@@ -31,7 +31,9 @@ def find_strangers(layer: LayerDirectory) -> Iterator[Problem]:
     """
     if isinstance(layer, ScratchLayer):
         found = list(_strange_contents(layer))
-        if found and not _is_scratch_in_use(layer):
+        if found and _is_scratch_in_use(layer):
+            return
+        if found:
             # A process may have made them after the check began, and ended.
             with open_layer(layer.path) as now:
                 known = {problem.path for problem in _strange_contents(now)} if isinstance(now, ScratchLayer) else set()
