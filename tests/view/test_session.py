@@ -393,6 +393,78 @@ def test_who_else_has_a_file_open_reads_what_is_written_directly(changing: Kerne
     assert changing.notices == [(-Notice.INVAL_INODE, file)]
 
 
+def test_what_a_program_has_read_and_closed_while_another_writes_directly_is_dropped(changing: Kernel) -> None:
+    changing.init(flags=InitFlag.INIT_EXT | InitFlag.DIRECT_IO_ALLOW_MMAP)
+    file = changing.look_up(b"Name")
+    writer = _opened(changing, file, os.O_WRONLY)
+    writes = [abi.WRITE_IN.pack(writer, at, 2, 0, 0, os.O_WRONLY, 0) + b"ne" for at in (0, 2)]
+    assert changing.ask(Opcode.WRITE, file, writes[0])[0] == 0
+    changing.notices.clear()
+    # Between the requests of one call.
+    reader = _opened(changing, file, os.O_RDONLY)
+    read = abi.READ_IN.pack(reader, 0, 100, 0, 0, 0, 0)
+    assert changing.ask(Opcode.READ, file, read) == (0, b"neta")
+    assert changing.ask(Opcode.RELEASE, file, abi.HANDLE_IN.pack(reader) + bytes(16))[0] == 0
+    assert changing.ask(Opcode.WRITE, file, writes[1])[0] == 0
+    assert changing.notices == [(-Notice.INVAL_INODE, file)]
+    # The kernel has nothing of it any more.
+    assert changing.ask(Opcode.WRITE, file, writes[1])[0] == 0
+    assert changing.notices == [(-Notice.INVAL_INODE, file)]
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_no_number_leads_to_a_file_that_is_closed(changing: Kernel, is_open: bool) -> None:
+    error, answer = changing.ask(Opcode.CREATE, body=abi.CREATE_IN.pack(os.O_RDWR, 0o777, 0, 0) + b"b\0")
+    assert error == 0
+    file = abi.ENTRY_HEAD.unpack_from(answer)[0]
+    (handle, _, _) = abi.OPEN_OUT.unpack_from(answer, len(answer) - abi.OPEN_OUT.size)
+
+    def close() -> None:
+        write = abi.WRITE_IN.pack(handle, 0, 4, 0, 0, os.O_RDWR, 0) + b"mine"
+        assert changing.ask(Opcode.WRITE, file, write)[0] == 0
+        assert changing.ask(Opcode.FLUSH, file, abi.HANDLE_IN.pack(handle) + bytes(16)) == (0, b"")
+        assert changing.ask(Opcode.RELEASE, file, abi.HANDLE_IN.pack(handle) + bytes(16)) == (0, b"")
+
+    if not is_open:
+        close()
+    reparse = LinkTarget.from_path("nowhere", is_mount_point=False).encode()
+    body = abi.SETXATTR_IN.pack(len(reparse), 0) + b"system.ntfs_reparse_data\0" + reparse
+    assert changing.ask(Opcode.SETXATTR, file, body)[0] == 0
+    if is_open:
+        close()
+    # Recording what was written closes the file, and the host gives its descriptor to the next one.
+    changing.operations.unrecorded.record()
+    other = changing.look_up(b"Name")
+    read = abi.READ_IN.pack(_opened(changing, other), 0, 100, 0, 0, 0, 0)
+    assert changing.ask(Opcode.READ, other, read) == (0, b"data")
+    # A program that has a descriptor of the file, which is open for nothing (O_PATH), may open it again.
+    assert changing.ask(Opcode.OPEN, file, abi.OPEN_IN.pack(os.O_RDWR, 0))[0] == errno.ESTALE
+
+
+def test_of_a_write_that_the_host_takes_in_part_the_program_is_told_how_much(
+    changing: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = changing.look_up(b"Name")
+    handle = _opened(changing, file)
+
+    def take(fd: int, data: bytes | memoryview, offset: int, room: int = 6) -> int:
+        if offset >= room:
+            raise OSError(errno.ENOSPC, "full")
+        return os.pwrite(fd, data[: room - offset], offset)
+
+    monkeypatch.setattr("wclayer.host.system.write_at", take)
+
+    def write(offset: int) -> tuple[int, bytes]:
+        request = abi.WRITE_IN.pack(handle, offset, 4, 0, 0, os.O_RDWR, 0) + b"more"
+        return changing.ask(Opcode.WRITE, file, request)
+
+    assert write(4) == (0, abi.WRITE_OUT.pack(2, 0))
+    assert write(6) == (errno.ENOSPC, b"")
+    error, answer = changing.ask(Opcode.GETATTR, file, bytes(16))
+    assert error == 0
+    assert abi.ATTR.unpack_from(answer, abi.ATTR_HEAD.size)[1] == 6
+
+
 def _treated(kernel: Kernel, file: int, access: int) -> int:
     """How the kernel is told to treat a file that it opens."""
     error, answer = kernel.ask(Opcode.OPEN, file, abi.OPEN_IN.pack(access, 0))

@@ -170,18 +170,33 @@ class OpenFile:
     def write(self, data: ReadableBuffer, offset: int) -> int:
         """Writes all of `data` at `offset`, and returns the number of bytes."""
         with self._writing():
+            return self._write_all(memoryview(data).cast("B"), offset)
+
+    def write_some(self, data: ReadableBuffer, offset: int) -> int:
+        """Writes as much of `data` at `offset` as the host takes, and returns the number of bytes.
+
+        An error is raised if the host takes nothing.
+        """
+        with self._writing():
             return self._write(memoryview(data).cast("B"), offset)
 
     def append(self, data: ReadableBuffer) -> int:
         """Writes bytes at the end, even if other processes append at the same time, and returns the new end."""
         view = memoryview(data).cast("B")
         with self._writing():
-            self._write(view, self.size)
+            self._write_all(view, self.size)
             return self.size
 
+    def _write_all(self, view: memoryview, offset: int) -> int:
+        done = self._write(view, offset)
+        while done < len(view):
+            # This raises the error that ended the write before.
+            done += self._write(view[done:], offset + done)
+        return done
+
     def _write(self, view: memoryview, offset: int) -> int:
-        end = offset + len(view)
-        if end > self.size:
+        before, end = self.size, offset + len(view)
+        if end > before:
             self._grow(end)
         self.written_time = self._volume.now()
         done = 0
@@ -190,20 +205,25 @@ class OpenFile:
             while done < len(view):
                 done += system.write_at(self._fd, view[done:], offset + done)
         except OSError as error:
-            raise from_os_error(self._volume.name, error) from error
+            # A disk that is full, for example, may have taken a part.
+            self._shrink(max(before, offset + done) if done else before)
+            if not done:
+                raise from_os_error(self._volume.name, error) from error
         return done
 
     def truncate(self, size: int) -> None:
         """Cuts the file off at `size`, or extends it to `size` with zeros."""
         with self._writing(keep=size):
-            if size > self.size:
+            before = self.size
+            if size > before:
                 self._grow(size)
             self.written_time = self._volume.now()
-            with errors_at(self._volume.name):
+            try:
                 os.ftruncate(self._fd, size)
-            if size < self.size:
-                self._volume.resize(self.size, size)
-                self.size = size
+            except OSError as error:
+                self._shrink(before)
+                raise from_os_error(self._volume.name, error) from error
+            self._shrink(size)
 
     @contextmanager
     def _writing(self, keep: int | None = None) -> Iterator[None]:
@@ -228,6 +248,12 @@ class OpenFile:
             raise InvalidParameterError(self._volume.name, f"a file has at most {MAX_FILE_SIZE} bytes")
         self._volume.resize(self.size, size)
         self.size = size
+
+    def _shrink(self, size: int) -> None:
+        """Notes that the file has no more than `size` bytes."""
+        if size < self.size:
+            self._volume.resize(self.size, size)
+            self.size = size
 
     def _begin_writing(self, keep: int | None = None) -> None:
         """Copies the file up with its contents (the first `keep` bytes), and marks it as being written to."""

@@ -157,6 +157,10 @@ class Operations:
         self._kept: dict[int, OpenFile] = {}
         self._last_handle = 0
         self._writes_directly = False
+        # By file that is written to directly: whether the kernel may have cached contents since it was last told to
+        # drop them. Older kernels drop them of themselves only when the call of a program begins. A large write has
+        # many requests, and between two of them another program may open, read and close the file.
+        self._may_be_cached: dict[OpenFile, bool] = {}
         self.range_size = 0
         """From how many bytes on the answer to READ is a range of a file, if not 0."""
         self.unrecorded = Unrecorded(volume)
@@ -615,6 +619,13 @@ class Operations:
             self.stale_names.append((to, new))
         return b""
 
+    def _is_only_unrecorded(self, file: OpenFile) -> bool:
+        """Returns whether no program has the file open: it is closed, or will be when its writes are recorded.
+
+        Then its descriptor may be that of another file, so no number may lead to it.
+        """
+        return file.users <= self.unrecorded.holds(file)
+
     def left(self, number: int, file: OpenFile | None) -> None:
         """Keeps an open file, whose last name was removed, under its number."""
         if file is not None and file.is_detached:
@@ -645,7 +656,7 @@ class Operations:
         """Assigns a new number to an entry that changed its kind: in the kernel, the kind of a number never changes."""
         number = self.nodes.number(node)
         file = self.volume.open_file(node.file)
-        if file is not None:
+        if file is not None and not self._is_only_unrecorded(file):
             self._nameless[number] = file
         self.nodes.renumber(node)
         self.is_other_kind = True
@@ -711,6 +722,8 @@ class Operations:
         is_alias = self.nodes.is_alias(number)
         is_direct = self._writes_directly and not is_alias and flags & _WRITABLE == os.O_WRONLY
         self._handles[self._last_handle] = Handle(file, self.nodes.real(number), is_alias, is_direct)
+        if is_direct:
+            self._may_be_cached.setdefault(file, False)
         treated = _UNCACHED if is_alias else _UNCACHED | _CACHED if is_direct else _CACHED
         if not flags & _WRITABLE:
             treated |= _NOT_WRITTEN
@@ -729,7 +742,10 @@ class Operations:
 
     def _read(self, number: int, body: memoryview) -> Answer:
         handle, offset, size, _, _, _, _ = abi.READ_IN.unpack_from(body)
-        return self._read_file(self._handle(handle).file, size, offset)
+        file = self._handle(handle).file
+        if file in self._may_be_cached:
+            self._may_be_cached[file] = True
+        return self._read_file(file, size, offset)
 
     def _read_file(self, file: OpenFile, size: int, offset: int) -> Answer:
         _check_offset(offset)
@@ -757,12 +773,16 @@ class Operations:
                 # The kernel does not know the size of a file that was opened by an alias.
                 offset = handle.file.size
             self.stale_numbers.append(handle.number)
-        elif handle.is_direct and handle.file.users > 1 + self.unrecorded.holds(handle.file):
+        elif not handle.is_direct:
+            if handle.file in self._may_be_cached:
+                self._may_be_cached[handle.file] = True
+        elif self._may_be_cached[handle.file] or handle.file.users > 1 + self.unrecorded.holds(handle.file):
             # Another program may have read old data while the kernel waited for this write.
             self.stale_numbers.append(handle.number)
+            self._may_be_cached[handle.file] = False
         self._note_contents(handle.file, handle.number)
         at = abi.WRITE_IN.size
-        return abi.WRITE_OUT.pack(handle.file.write(body[at : at + size], offset), 0)
+        return abi.WRITE_OUT.pack(handle.file.write_some(body[at : at + size], offset), 0)
 
     def _flush(self, number: int, body: memoryview) -> bytes:
         handle = self._handle(_number(body))
@@ -777,10 +797,13 @@ class Operations:
         number = _number(body)
         handle = self._handle(number)
         del self._handles[number]
-        handle.file.close()
-        if self._nameless and not handle.file.users:
-            for known in [known for known, file in self._nameless.items() if file is handle.file]:
-                del self._nameless[known]
+        try:
+            handle.file.close()
+        finally:
+            if self._is_only_unrecorded(handle.file):
+                self._may_be_cached.pop(handle.file, None)
+                for known in [known for known, file in self._nameless.items() if file is handle.file]:
+                    del self._nameless[known]
         return b""
 
     def _fsync(self, number: int, body: memoryview) -> bytes:
