@@ -376,7 +376,7 @@ class _Worker:
             self._answer += more
         _, number, files = file_worker.ERROR.unpack_from(self._answer)
         name = batch.names[files] if files < len(batch.names) else self._path
-        raise OSError(number, os.strerror(number), os.fsdecode(name))
+        raise OSError(number, os.strerror(number), name)
 
     def finish(self) -> None:
         """Waits for all answers, and ends the worker."""
