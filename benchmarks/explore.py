@@ -38,7 +38,7 @@ from benchmarks.document import machine, write_part
 from benchmarks.explore_image import NAME, make_image
 from benchmarks.explore_program import ANSWERED
 from benchmarks.measuring import compiled_environment
-from wclayer.cli.explore import ESCAPE_DELAY
+from wclayer.cli.explore import ESCAPE_DELAY, FRAMES
 from wclayer.explore.app import ExploreApp
 from wclayer.explore.widgets.dialogs import key_name
 from wclayer.explore.widgets.marked_pane import MarkedPane
@@ -106,8 +106,9 @@ class Terminal:
         module = "benchmarks.explore_program" if tells else "wclayer"
         command = [sys.executable, "-m", module, "explore", "--store", str(store), NAME]
         environment = compiled_environment() | {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
-        # The verb sets it before it loads Textual, which the module of the benchmark needs earlier.
+        # The verb sets them before it loads Textual, which the module of the benchmark needs earlier.
         environment.setdefault("ESCDELAY", ESCAPE_DELAY)
+        environment.setdefault("TEXTUAL_FPS", FRAMES)
         self.start = time.perf_counter()
         self._process = subprocess.Popen(
             command, stdin=child, stdout=child, stderr=child, env=environment, start_new_session=True

@@ -21,7 +21,11 @@ _EXTRA = "the explorer needs Textual; `pip install 'wclayer[explore]'` installs 
 _WEB_EXTRA = "the explorer in a browser needs textual-serve; `pip install 'wclayer[web]'` installs it"
 ESCAPE_DELAY = "40"
 """Milliseconds that Textual waits at least after Esc for the rest of what a key may have sent, unless the user has set
-them. It looks whether they are over ten times a second, so any number below 100 means one look."""
+them."""
+
+FRAMES = "240"
+"""How many times a second Textual draws at most, unless the user has set it. It draws several times for many keys, and
+waits in between: at its 60 times a second, for longer than it needs for the drawing."""
 
 
 @click.command("explore")
@@ -59,6 +63,7 @@ def explore_command(ctx: click.Context, web: bool, port: int | None, images: tup
     if not web and ctx.get_parameter_source("port") is ParameterSource.COMMANDLINE:
         raise click.UsageError("--port is for --web")
     os.environ.setdefault("ESCDELAY", ESCAPE_DELAY)
+    os.environ.setdefault("TEXTUAL_FPS", FRAMES)
     with _needing(images[0], _EXTRA, "textual"):
         from wclayer.explore.running import allow_many_files, run
     # Whoever chose a driver stands for the terminal: the server of the pages does.

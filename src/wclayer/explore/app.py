@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,6 +18,7 @@ from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
+from textual.driver import Driver
 from textual.widgets import ContentSwitcher, Input
 
 from wclayer.errors import InvalidParameterError
@@ -115,6 +117,20 @@ class ExploreApp(App[None]):
         self._switcher = ContentSwitcher(initial="files")
         self._search_line = Input(id="search", placeholder=_PLACEHOLDER, compact=True)
         self._stopped = threading.Event()
+
+    def get_driver_class(self) -> type[Driver]:
+        """Returns the driver of the terminal: our own where Textual has chosen its own for POSIX."""
+        chosen = super().get_driver_class()
+        if sys.platform != "win32":
+            # It uses the parser of Textual, which another version may have at another place.
+            with suppress(ImportError):
+                from textual.drivers.linux_driver import LinuxDriver
+
+                from wclayer.explore.terminal import TerminalDriver
+
+                if chosen is LinuxDriver:
+                    return TerminalDriver
+        return chosen
 
     def compose(self) -> ComposeResult:
         yield self._head
