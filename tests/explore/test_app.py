@@ -60,20 +60,26 @@ def test_the_end_of_a_search_is_drawn_once(image: ExploredChain, monkeypatch: py
 def test_names_of_textual_are_not_taken_by_mistake() -> None:
     """A method or an attribute of the same name would be called by Textual in the place of its own."""
     meant = {
-        "App": {"CSS", "BINDINGS", "ENABLE_COMMAND_PALETTE", "HORIZONTAL_BREAKPOINTS", "compose", "on_mount"},
+        "App": {
+            "CSS", "BINDINGS", "COMPONENT_CLASSES", "ENABLE_COMMAND_PALETTE", "HORIZONTAL_BREAKPOINTS", "compose",
+            "get_default_screen", "get_driver_class", "on_mount",
+        },
         "Widget": {
             "BINDINGS",
             "COMPONENT_CLASSES",
             "DEFAULT_CSS",
             "compose",
+            "focused",
             "render_line",
             "render_lines",
+            "virtual_size",
             "watch_has_focus",
         },
-    }
+    }  # fmt: skip
     made_by_textual = {
         "_decorated_handlers", "_reactives", "_inherit_css", "_inherit_bindings", "_inherit_component_classes",
         "_css_type_name", "_merged_bindings", "_css_type_names", "_computes", "can_focus", "can_focus_children",
+        "_default_focused", "_default_virtual_size",
     }  # fmt: skip
     checked = 0
     for name in modules():

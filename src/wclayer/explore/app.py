@@ -19,6 +19,9 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.driver import Driver
+from textual.reactive import Reactive
+from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input
 
 from wclayer.errors import InvalidParameterError
@@ -37,7 +40,7 @@ from wclayer.explore.widgets.jobs import start
 from wclayer.explore.widgets.layers_pane import LayersPane
 from wclayer.explore.widgets.marked_pane import MarkedPane
 from wclayer.explore.widgets.outline_pane import OutlinePane
-from wclayer.explore.widgets.pane import Pane
+from wclayer.explore.widgets.pane import PART_CSS, PART_STYLES, Pane
 from wclayer.explore.widgets.registry_pane import RegistryPane
 from wclayer.explore.widgets.summary_pane import SummaryPane
 from wclayer.explore.widgets.tab import Details, Tab
@@ -52,6 +55,13 @@ _PLACEHOLDER = "name, *.dll, Windows\\x, type:pe, mark:added"
 _KEYS = " ? keys  / search  Tab panes  1-5 tabs  v view  + - = marks  x export  q quit"
 
 
+class _ExploreScreen(Screen[None]):
+    """The screen with the panes."""
+
+    # The widgets draw whether they have the focus. There is no reason to draw the whole screen anew.
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+
+
 class ExploreApp(App[None]):
     """The explorer.
 
@@ -61,7 +71,10 @@ class ExploreApp(App[None]):
 
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (160, "-huge")]  # noqa: RUF012 - Textual declares it so
-    CSS = """
+    COMPONENT_CLASSES = PART_STYLES
+    CSS = (
+        PART_CSS
+        + """
     #body { layout: grid; grid-size: 2 2; grid-columns: 3fr 5fr; grid-rows: 2fr 3fr; height: 1fr; }
     #main { row-span: 2; }
     .-wide #body, .-huge #body { grid-size: 3 1; grid-columns: 24 6fr 5fr; grid-rows: 1fr; }
@@ -69,8 +82,8 @@ class ExploreApp(App[None]):
     .-wide #main, .-huge #main { row-span: 1; }
     ContentSwitcher { height: 1fr; }
     #search { display: none; height: 1; border: none; padding: 0 1; }
-    #search.-open { display: block; }
     """
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark,f1", "keys", "Show the keys"),
         Binding("tab", "app.focus_next", "Go to the next pane"),
@@ -132,6 +145,10 @@ class ExploreApp(App[None]):
                     return TerminalDriver
         return chosen
 
+    def get_default_screen(self) -> Screen[None]:
+        """Returns the screen with the panes."""
+        return _ExploreScreen(id="_default")
+
     def compose(self) -> ComposeResult:
         yield self._head
         with Container(id="body"):
@@ -146,6 +163,7 @@ class ExploreApp(App[None]):
 
     def on_mount(self) -> None:
         """Shows what is there at once, and begins to read the rest."""
+        self.install_screen(KeysScreen(KEYS), "keys")
         self.layers.show_title(self.explored.list_title)
         self.pane.focus()
         self._show_head()
@@ -279,9 +297,12 @@ class ExploreApp(App[None]):
         self._close_search()
         self._tab_bar.current = number
         self._switcher.current = self.pane.id
-        self.pane.focus()
+        if self.focused is self.pane:
+            self._show_details()
+        else:
+            # Its details follow the focus.
+            self.pane.focus()
         self.tab.show()
-        self._show_details()
 
     def action_next_tab(self, by: int) -> None:
         """Shows the next tab, or the one before."""
@@ -291,9 +312,13 @@ class ExploreApp(App[None]):
 
     def action_search(self) -> None:
         """Opens the line in which the user writes what is searched."""
-        line = self._search_line
-        line.add_class("-open")
-        line.focus()
+        self._show_search_line(True)
+        self._search_line.focus()
+
+    def _show_search_line(self, shown: bool) -> None:
+        """Shows the line of the search in the place of the last one. So the panes keep their sizes."""
+        self._search_line.display = shown
+        self._foot.display = not shown
 
     @on(Input.Changed, "#search")
     def _searched(self, message: Input.Changed) -> None:
@@ -317,7 +342,7 @@ class ExploreApp(App[None]):
     def _close_search(self) -> None:
         line = self._search_line
         line.value = ""
-        line.remove_class("-open")
+        self._show_search_line(False)
         self.tab.search("")
         if self.focused is line or self.focused is None:
             self.pane.focus()
@@ -326,7 +351,7 @@ class ExploreApp(App[None]):
 
     def action_keys(self) -> None:
         """Shows the keys."""
-        self.push_screen(KeysScreen(KEYS))
+        self.push_screen("keys")
 
     def action_preview(self) -> None:
         """Shows contents as text, in hexadecimal, or as what they are."""

@@ -44,7 +44,7 @@ def keys_of(bindings: list[BindingType]) -> list[tuple[str, str]]:
 
 
 class KeysScreen(ModalScreen[None]):
-    """The keys.
+    """The keys. It is shown again and again.
 
     Args:
         groups: the bindings that are shown, each group with its title.
@@ -75,6 +75,10 @@ class KeysScreen(ModalScreen[None]):
         pane.show_title("Keys", "Esc closes")
         pane.show(facts)
         pane.focus()
+
+    def on_screen_resume(self) -> None:
+        """Begins with the first line again."""
+        self.query_one(TextPane).scroll_home(animate=False, immediate=True)
 
 
 class QuestionScreen(ModalScreen[str | None]):

@@ -13,14 +13,32 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.geometry import Region, Size
 from textual.message import Message
-from textual.reactive import reactive
+from textual.reactive import Reactive, reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 STYLES = {"ADDED": "pane--added", "CHANGED": "pane--changed", "REMOVED": "pane--removed", "SAME": ""}
 """The component class of each mark, by its name."""
 Part = tuple[str, str]
-"""A piece of a line and the name of its style: a component class of `Pane`, or "" for the plain one."""
+"""A piece of a line and the name of its style: one of `PART_STYLES`, or "" for the plain one."""
+PART_STYLES = {
+    "pane--added", "pane--changed", "pane--removed", "pane--dim", "pane--heading", "pane--label", "pane--warning",
+    "pane--cursor", "pane--chosen",
+}  # fmt: skip
+"""The component classes of parts. The program has them, not each pane: Textual computes those of a widget anew whenever
+the widget gets or loses the focus, or something above it changes its look."""
+PART_CSS = """
+    App > .pane--added { color: $text-success; }
+    App > .pane--changed { color: $text-warning; }
+    App > .pane--removed { color: $text-error; }
+    App > .pane--dim { color: $foreground 55%; }
+    App > .pane--heading { color: $text-accent; text-style: bold; }
+    App > .pane--label { color: $foreground 60%; }
+    App > .pane--warning { color: $text-error; text-style: bold; }
+    App > .pane--cursor { background: $primary 60%; }
+    App > .pane--chosen { background: $foreground 20%; }
+"""
+"""How they look."""
 
 
 def cut(text: str, width: int) -> str:
@@ -33,10 +51,6 @@ def cut(text: str, width: int) -> str:
 class Pane(ScrollView, can_focus=True):
     """A pane of lines. A subclass has `count_lines`, and `line_parts` for each line."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "pane--added", "pane--changed", "pane--removed", "pane--dim", "pane--heading", "pane--label", "pane--warning",
-        "pane--cursor", "pane--chosen",
-    }  # fmt: skip
     DEFAULT_CSS = """
     Pane {
         border: round $foreground 30%;
@@ -49,15 +63,6 @@ class Pane(ScrollView, can_focus=True):
         overflow-x: hidden;
         overflow-y: auto;
         &:focus { border: round $primary; border-title-color: $primary; border-title-style: bold; }
-        & > .pane--added { color: $text-success; }
-        & > .pane--changed { color: $text-warning; }
-        & > .pane--removed { color: $text-error; }
-        & > .pane--dim { color: $foreground 55%; }
-        & > .pane--heading { color: $text-accent; text-style: bold; }
-        & > .pane--label { color: $foreground 60%; }
-        & > .pane--warning { color: $text-error; text-style: bold; }
-        & > .pane--cursor { background: $primary 60%; }
-        & > .pane--chosen { background: $foreground 20%; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -69,6 +74,8 @@ class Pane(ScrollView, can_focus=True):
         Binding("end,G", "move_to_end(1)", "Go to the last line"),
     ]
     cursor: reactive[int] = reactive(0, repaint=False)
+    # Another number of lines is no reason to lay out the whole screen again, as it is for a widget of Textual.
+    virtual_size: Reactive[Size] = Reactive(Size(0, 0), repaint=False)
 
     class Moved(Message):
         """The user has chosen another line."""
@@ -77,10 +84,13 @@ class Pane(ScrollView, can_focus=True):
             super().__init__()
             self.pane = pane
 
+    _titles = ("", "")
     has_cursor = True
     """Whether a line is chosen; otherwise keys scroll."""
     _plain = Style.null()
     """The style of text that has none of its own, while lines are drawn."""
+    _part_styles: dict[str, Style]
+    """The styles that were needed so far, while lines are drawn."""
 
     def count_lines(self) -> int:
         """Returns the number of lines."""
@@ -92,24 +102,35 @@ class Pane(ScrollView, can_focus=True):
 
     def show_title(self, title: str, subtitle: str = "") -> None:
         """Sets the titles in the border, in which nothing is markup."""
-        self.border_title = Content(title)
-        self.border_subtitle = Content(subtitle)
+        if (title, subtitle) != self._titles:
+            self._titles = (title, subtitle)
+            self.border_title = Content(title)
+            self.border_subtitle = Content(subtitle)
 
     def lines_changed(self) -> None:
         """Draws everything anew, because lines were added, removed or changed."""
-        count = self.count_lines()
-        self.virtual_size = Size(self.scrollable_content_region.width, count)
-        self.cursor = max(0, min(self.cursor, count - 1))
+        self._take_count()
         self.refresh()
 
+    def _take_count(self) -> None:
+        count = self.count_lines()
+        # Nothing scrolls to the side, whatever the width is.
+        self.virtual_size = Size(1, count)
+        self.cursor = max(0, min(self.cursor, count - 1))
+
+    def watch_virtual_size(self, size: Size) -> None:
+        """Makes the scrollbar fit. The screen is laid out again if one appears or disappears."""
+        self._scroll_update(size)
+
     def on_resize(self, event: events.Resize) -> None:
-        """Draws anew in the new size."""
-        self.lines_changed()
+        """Keeps the chosen line visible. Textual has drawn the pane in the new size before."""
+        self._take_count()
         self._show_cursor()
 
     def render_lines(self, crop: Region) -> list[Strip]:
         # Computed from the styles of all widgets above: for each line, that would take most of the time of drawing.
         self._plain = self.rich_style
+        self._part_styles = {}
         return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
@@ -120,13 +141,19 @@ class Pane(ScrollView, can_focus=True):
             return Strip.blank(width, plain)
         over = Style.null()
         if self.has_cursor and number == self.cursor:
-            chosen = self.get_component_rich_style("pane--cursor" if self.has_focus else "pane--chosen")
-            over = Style(bgcolor=chosen.bgcolor, bold=True)
+            chosen = self.app.get_component_styles("pane--cursor" if self.has_focus else "pane--chosen")
+            over = Style(bgcolor=chosen.rich_style.bgcolor, bold=True)
         segments = []
         for text, name in self.line_parts(number, width):
-            style = plain + self.get_component_rich_style(name, partial=True) if name else plain
-            segments.append(Segment(text, style + over))
+            segments.append(Segment(text, (self._style_of(name) if name else plain) + over))
         return Strip(segments).adjust_cell_length(width, plain + over)
+
+    def _style_of(self, name: str) -> Style:
+        style = self._part_styles.get(name)
+        if style is None:
+            style = self._plain + self.app.get_component_styles(name).partial_rich_style
+            self._part_styles[name] = style
+        return style
 
     def watch_cursor(self, old: int, new: int) -> None:
         """Draws the line that is chosen now, and the one that was."""

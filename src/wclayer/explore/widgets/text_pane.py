@@ -43,9 +43,10 @@ class TextPane(Pane):
 
     def show(self, facts: Sequence[Fact], *, keep_place: bool = False) -> None:
         """Shows facts, from the first one on unless the place is kept."""
-        self._facts = facts
-        self._wrap()
-        self.lines_changed()
+        if facts != self._facts:
+            self._facts = facts
+            self._wrap()
+            self.lines_changed()
         if not keep_place:
             self.scroll_home(animate=False, immediate=True)
 
@@ -64,6 +65,7 @@ class TextPane(Pane):
         """Wraps anew to the new width."""
         if self.scrollable_content_region.width != self._width:
             self._wrap()
+            self.refresh()
         super().on_resize(event)
 
     def _wrap(self) -> None:
