@@ -115,16 +115,19 @@ class Machine:
 
 
 @contextmanager
-def machine(folder: Path, *users: str) -> Iterator[Machine]:
+def machine(folder: Path, bases: Path, *users: str) -> Iterator[Machine]:
     """Yields a scratch on a base with the hives SYSTEM and SOFTWARE, `C:\\t`, and profiles of the users."""
-    with DirectoryLayerWriter(folder / "base") as writer:
-        put_hives(writer, SYSTEM=_system(), SOFTWARE=write_hive(empty_root(10)), DEFAULT=write_hive(empty_root(10)))
-        put_directories(writer, "Files/t", "Files/Users")
-        put_file(writer, "Files/t/base.txt", b"base\r\n")
-        for user in users:
-            put_directories(writer, f"Files/Users/{user}")
-            put_file(writer, f"Files/Users/{user}/NTUSER.DAT", write_hive(empty_root(10)))
-    wclayer.create_scratch_layer(folder / "run", [folder / "base"])
+    base = bases / "-".join(("machine", *users)) / "base"
+    if not base.exists():
+        base.parent.mkdir(exist_ok=True)
+        with DirectoryLayerWriter(base) as writer:
+            put_hives(writer, SYSTEM=_system(), SOFTWARE=write_hive(empty_root(10)), DEFAULT=write_hive(empty_root(10)))
+            put_directories(writer, "Files/t", "Files/Users")
+            put_file(writer, "Files/t/base.txt", b"base\r\n")
+            for user in users:
+                put_directories(writer, f"Files/Users/{user}")
+                put_file(writer, f"Files/Users/{user}/NTUSER.DAT", write_hive(empty_root(10)))
+    wclayer.create_scratch_layer(folder / "run", [base])
     made = Machine(folder / "run")
     try:
         yield made

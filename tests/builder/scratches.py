@@ -30,12 +30,15 @@ class ScratchWorkspace:
 
 
 @contextmanager
-def scratch_view(folder: Path) -> Iterator[LayerView]:
+def scratch_view(folder: Path, bases: Path) -> Iterator[LayerView]:
     """Yields a writable view over a base that has only the directories of Windows and `C:\\t`."""
-    with DirectoryLayerWriter(folder / "base") as writer:
-        put_directories(writer, "Files", "Files/Windows", "Files/Windows/System32", "Files/t")
-        put_file(writer, "Files/t/base.txt", b"base\r\n")
-    wclayer.create_scratch_layer(folder / "run", [folder / "base"])
+    base = bases / "small" / "base"
+    if not base.exists():
+        base.parent.mkdir(exist_ok=True)
+        with DirectoryLayerWriter(base) as writer:
+            put_directories(writer, "Files", "Files/Windows", "Files/Windows/System32", "Files/t")
+            put_file(writer, "Files/t/base.txt", b"base\r\n")
+    wclayer.create_scratch_layer(folder / "run", [base])
     with LayerView(scratch=folder / "run") as view:
         yield view
 

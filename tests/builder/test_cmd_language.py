@@ -17,8 +17,8 @@ from wclayer.errors import LayerError, NotSupportedError
 
 
 @pytest.fixture
-def console(tmp_path: Path) -> Iterator[Console]:
-    with scratch_view(tmp_path) as view:
+def console(tmp_path: Path, bases: Path) -> Iterator[Console]:
+    with scratch_view(tmp_path, bases) as view:
         yield Console(view, variables={"VAR": "qwerty", "PATHS": r"C:\a;C:\b", "Amp": "a&b"})
 
 

@@ -423,7 +423,7 @@ def run_in_wine(prefix: Path, folder: Path, lines: list[str]) -> list[bool]:
 
 
 @pytest.fixture(scope="module")
-def compared(prefix: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[object, object]]:
+def compared(prefix: Path, bases: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[object, object]]:
     """The lines whose results differ, with both results: Wine's, and that on a scratch."""
     lines = [*LINES, *generated()]
     folder = tmp_path_factory.mktemp("wine")
@@ -433,7 +433,7 @@ def compared(prefix: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         shutil.copytree(template, folder / str(number), copy_function=shutil.copy2)
     there = run_in_wine(prefix, folder, lines)
     found: dict[str, tuple[object, object]] = {}
-    with scratch_view(tmp_path_factory.mktemp("scratch")) as view:
+    with scratch_view(tmp_path_factory.mktemp("scratch"), bases) as view:
         for number, line in enumerate(lines):
             directory = f"C:\\t\\{number}"
             copy_into(view, template, directory, recursive=True)

@@ -17,8 +17,8 @@ HIDDEN, READ_ONLY, ARCHIVE = 2, 1, 0x20
 
 
 @pytest.fixture
-def console(tmp_path: Path) -> Iterator[Console]:
-    with scratch_view(tmp_path) as view:
+def console(tmp_path: Path, bases: Path) -> Iterator[Console]:
+    with scratch_view(tmp_path, bases) as view:
         yield Console(view)
 
 

@@ -21,8 +21,8 @@ TO_FILE = "(A;ID;FA;;;SY)(A;ID;FA;;;BA)(A;ID;0x1200a9;;;BU)"
 
 
 @pytest.fixture
-def windows(tmp_path: Path) -> Iterator[Machine]:
-    with machine(tmp_path) as made:
+def windows(tmp_path: Path, bases: Path) -> Iterator[Machine]:
+    with machine(tmp_path, bases) as made:
         made.view.makedirs("C:\\t\\d\\e")
         made.view.create_file("C:\\t\\d\\f.txt")
         made.view.create_file("C:\\t\\d\\e\\g.txt")

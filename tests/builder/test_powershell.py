@@ -22,8 +22,8 @@ STOP = ("powershell", "-Command", "$ErrorActionPreference = 'Stop'; $ProgressPre
 
 
 @pytest.fixture
-def console(tmp_path: Path) -> Iterator[Console]:
-    with scratch_view(tmp_path) as view:
+def console(tmp_path: Path, bases: Path) -> Iterator[Console]:
+    with scratch_view(tmp_path, bases) as view:
         yield Console(view, variables={"VAR": "qwerty", "Apps": r"C:\a b", "EMPTY": ""})
 
 

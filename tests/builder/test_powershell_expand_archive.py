@@ -7,6 +7,7 @@ import random
 import struct
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -35,8 +36,8 @@ def named(name: bytes) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def view(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LayerView]:
-    with scratch_view(tmp_path_factory.mktemp("archives")) as made:
+def view(tmp_path_factory: pytest.TempPathFactory, bases: Path) -> Iterator[LayerView]:
+    with scratch_view(tmp_path_factory.mktemp("archives"), bases) as made:
         yield made
 
 

@@ -7,6 +7,7 @@ SessionStateContainer.cs and Navigation.cs of PowerShell and from Microsoft Lear
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -20,8 +21,8 @@ BOTH = pytest.mark.parametrize("edition", [WINDOWS, CORE])
 
 
 @pytest.fixture(scope="module")
-def view(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LayerView]:
-    with scratch_view(tmp_path_factory.mktemp("items")) as made:
+def view(tmp_path_factory: pytest.TempPathFactory, bases: Path) -> Iterator[LayerView]:
+    with scratch_view(tmp_path_factory.mktemp("items"), bases) as made:
         yield made
 
 

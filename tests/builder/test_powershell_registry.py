@@ -20,8 +20,8 @@ PS_ENVIRONMENT = r"'HKLM:\SYSTEM\CurrentControlSet\Control\Session Manager\Envir
 
 
 @pytest.fixture
-def windows(tmp_path: Path) -> Iterator[Machine]:
-    with machine(tmp_path, "Default") as made:
+def windows(tmp_path: Path, bases: Path) -> Iterator[Machine]:
+    with machine(tmp_path, bases, "Default") as made:
         yield made
 
 

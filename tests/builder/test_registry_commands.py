@@ -25,8 +25,8 @@ ENVIRONMENT = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environmen
 
 
 @pytest.fixture
-def windows(tmp_path: Path) -> Iterator[Machine]:
-    with machine(tmp_path, "Default") as made:
+def windows(tmp_path: Path, bases: Path) -> Iterator[Machine]:
+    with machine(tmp_path, bases, "Default") as made:
         yield made
 
 
@@ -204,13 +204,13 @@ def test_regedit_imports_and_does_nothing_else(windows: Machine, words: str) -> 
         windows.run(REGEDIT, words)
 
 
-def test_a_user_without_a_profile_is_refused(tmp_path: Path) -> None:
-    with machine(tmp_path) as made, pytest.raises(NotSupportedError, match="no profile of the user"):
+def test_a_user_without_a_profile_is_refused(tmp_path: Path, bases: Path) -> None:
+    with machine(tmp_path, bases) as made, pytest.raises(NotSupportedError, match="no profile of the user"):
         made.run(REG, r"add HKCU\Software\App /v a")
 
 
-def test_the_profile_of_the_user_is_changed(tmp_path: Path) -> None:
-    with machine(tmp_path, "Default", "ContainerAdministrator") as made:
+def test_the_profile_of_the_user_is_changed(tmp_path: Path, bases: Path) -> None:
+    with machine(tmp_path, bases, "Default", "ContainerAdministrator") as made:
         before = made.view.read_bytes(r"C:\Users\Default\NTUSER.DAT")
         assert made.run(REG, r"add HKCU\Software\App /v a /d b") == 0
         assert made.run(REG, r"add HKCU\Software\App\Below /v c") == 0

@@ -14,8 +14,8 @@ READ_ONLY, HIDDEN, ARCHIVE = 1, 2, 0x20
 
 
 @pytest.fixture
-def console(tmp_path: Path) -> Iterator[Console]:
-    with scratch_view(tmp_path) as view:
+def console(tmp_path: Path, bases: Path) -> Iterator[Console]:
+    with scratch_view(tmp_path, bases) as view:
         made = Console(view)
         line = (
             "mkdir s\\d s\\empty & (echo 1)>s\\a.txt & (echo 2)>s\\d\\b.txt & (echo 3)>s\\d\\c.log & (echo 4)>s\\h.txt"
