@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 _POLYNOMIAL = 0x82F63B78
 _ONE = 1 << 31
 """The polynomial 1. The lowest bit is the highest power."""
@@ -43,6 +45,8 @@ def _multiply(left: int, right: int) -> int:
     return product
 
 
+# The structures have few sizes, and as much in use as the time before.
+@lru_cache(maxsize=256)
 def _power_of_x(exponent: int) -> int:
     """Returns x to the power of `exponent`, modulo the polynomial of the checksum."""
     power, square = _ONE, _ONE >> 1
