@@ -21,7 +21,8 @@ def main(folder: Path, kinds: list[str]) -> None:
     (folder / "outside").mkdir(parents=True)
     (folder / "outside" / "secret.txt").write_bytes(b"outside of every target\n")
     manifest = []
-    with tempfile.TemporaryDirectory() as work:
+    # Beside what is written: files are moved there.
+    with tempfile.TemporaryDirectory(dir=folder) as work:
         world = World(Path(work), (folder / "outside").resolve())
         for form in forms():
             if kinds and form.kind not in kinds:
