@@ -33,7 +33,8 @@ settings.register_profile("thorough", parent=settings.get_profile("default"), ma
 os.environ["WCLAYER_CONFIG"] = ""
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
 
-_LONGEST = Path(__file__).parent / "windows"
+_LONGEST = ("windows", "fleet", "proof")
+"""Folders with tests that take minutes, or half of one."""
 _MEMORY = Path("/dev/shm")
 _ROOM = 8 << 30
 """Bytes that the files of tests may take; as much memory must stay free beside them."""
@@ -101,11 +102,17 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the longest tests first: those that run a Windows Python take minutes.
+    """Puts the folders with the longest tests first.
 
     At the end, one worker of `-n` would wait for another that has just begun such a test.
     """
-    items.sort(key=lambda item: _LONGEST not in item.path.parents)
+    tests = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(tests).parts[0] if tests in item.path.parents else ""
+        return _LONGEST.index(folder) if folder in _LONGEST else len(_LONGEST)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
