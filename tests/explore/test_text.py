@@ -13,11 +13,12 @@ from rich.cells import cell_len
 from wclayer.explore.model.content_type import KINDS, content_type
 from wclayer.explore.model.details import Fact
 from wclayer.explore.model.documents import documents_outline
-from wclayer.explore.model.preview import decoded
+from wclayer.explore.model.preview import TEXT_KINDS, decoded
 from wclayer.explore.model.text import one_line
 from wclayer.explore.widgets import text_pane
 from wclayer.explore.widgets.pane import cut
 from wclayer.images.config import ImageConfig, parse_config
+from wclayer.search.contents import encoding_of
 from wclayer.win32.shown import count_text
 
 
@@ -62,6 +63,8 @@ def test_counts_have_their_words() -> None:
         (b"regf....", "hive"), (b"PK\x03\x04", "zip"), (b"<?xml version='1.0'?>", "xml"),
         (b"\xff\xfe<\0?\0x\0m\0l\0", "xml"), (b"\xff\xfea\0", "utf-16"), (b'{"a": 1}', "json"), (b"hello\r\n", "text"),
         ("Grüße".encode(), "text"), (b"\0\1\2", "binary"), (b"-----BEGIN CERTIFICATE-----", "pem"),
+        (b"a\0b\0\r\0\n\0", "utf-16"), (b"\0<\0?\0x\0m\0l", "xml"), (b"\xff\xfe\0\0a\0\0\0", "binary"),
+        (b"bell\x07\r\n", "text"), (b"a\0\1\0b\0", "binary"),
     ],
 )  # fmt: skip
 def test_the_first_bytes_tell_what_contents_are(head: bytes, kind: str) -> None:
@@ -71,6 +74,15 @@ def test_the_first_bytes_tell_what_contents_are(head: bytes, kind: str) -> None:
 @given(st.binary(max_size=100))
 def test_any_contents_have_a_known_kind(head: bytes) -> None:
     assert content_type(head) in KINDS
+
+
+@given(st.one_of(st.binary(max_size=100), st.text(max_size=50).map(lambda text: text.encode("utf-16-le", "replace"))))
+def test_what_grep_searches_by_lines_is_shown_as_lines(head: bytes) -> None:
+    kind = content_type(head)
+    if kind in TEXT_KINDS:
+        assert encoding_of(head)
+    elif kind == "binary":
+        assert not encoding_of(head)
 
 
 @given(st.text(st.sampled_from("ab 漢\u0301"), max_size=300), st.integers(8, 40))
@@ -100,6 +112,7 @@ def test_a_long_text_is_measured_a_few_times_only(text: str, monkeypatch: pytest
     [
         (b"Caf\xe9", False, "Caf\xe9"), ("Caf\xe9".encode(), False, "Caf\xe9"), (b"Caf\xc3", True, "Caf\ufffd"),
         (b"\xe9t\xe9 1", True, "\xe9t\xe9 1"), (b"\xff\xfea\0", False, "a"),
+        (b"a\0b\0", False, "ab"), (b"\xfe\xff\0a", False, "a"), (b"\xfe\xff\0a\0", True, "a\ufffd"),
     ],
 )  # fmt: skip
 def test_bytes_are_the_text_that_they_probably_are(data: bytes, is_cut: bool, text: str) -> None:

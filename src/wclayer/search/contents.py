@@ -13,7 +13,7 @@ from wclayer.search.pattern import Matcher
 LONGEST_LINE = 1 << 20
 """Bytes of a line that are held. A longer one is searched in parts: the first one that has the pattern stands for it,
 and `^` and `$` also hold where it is cut."""
-_HEAD = 4096
+HEAD = 4096
 """Bytes at the beginning of contents that tell how they are encoded."""
 _BINARY = ""
 _UTF_8, _UTF_16_LE, _UTF_16_BE = "utf-8", "utf-16-le", "utf-16-be"
@@ -77,9 +77,9 @@ def search_contents(pieces: Iterable[bytes], matcher: Matcher) -> Iterator[Conte
     """
     source = iter(pieces)
     first = next(source, b"")
-    while len(first) < _HEAD and (more := next(source, None)) is not None:
+    while len(first) < HEAD and (more := next(source, None)) is not None:
         first += more
-    encoding = encoding_of(first[:_HEAD])
+    encoding = encoding_of(first[:HEAD])
     whole = chain([first], source)
     if encoding == _BINARY:
         yield from _in_binary(whole, matcher)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-HEAD = 4096
-"""Bytes of a file that are looked at."""
+from wclayer.search.contents import HEAD, encoding_of
 
 _MAGIC = (
     (b"regf", "hive"), (b"PK\x03\x04", "zip"), (b"PK\x05\x06", "zip"), (b"MSCF", "cab"),
@@ -13,7 +12,6 @@ _MAGIC = (
     (b"\x7fELF", "elf"), (b"MSWIM\x00\x00\x00", "wim"), (b"vhdxfile", "vhdx"), (b"\xca\xfe\xba\xbe", "class"),
     (b"\x00\x01\x00\x00\x00", "font"), (b"OTTO", "font"), (b"ttcf", "font"), (b"\x30\x82", "der"),
 )  # fmt: skip
-_TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b")
 KINDS = tuple(sorted({"pe", "dos", "text", "utf-16", "xml", "json", "pem", "empty", "binary", *(k for _, k in _MAGIC)}))
 """The words for kinds of contents."""
 
@@ -22,7 +20,7 @@ def content_type(head: bytes) -> str:
     """Returns a word for the kind of contents (one of `KINDS`).
 
     Args:
-        head: the first bytes of the file, at most `HEAD`.
+        head: the first bytes of the file, at most `HEAD` of `wclayer.search.contents`.
     """
     if not head:
         return "empty"
@@ -32,14 +30,13 @@ def content_type(head: bytes) -> str:
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             return kind
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "xml" if b"<\0?\0x\0m\0l" in head[:40] or b"\0<\0?\0x\0m\0l" in head[:40] else "utf-16"
-    return _text_type(head) if is_text(head) else "binary"
-
-
-def is_text(head: bytes) -> bool:
-    """Returns whether bytes are text in UTF-8 or in a code page, without control characters."""
-    return not any(byte < 32 and byte not in _TEXT_CONTROLS for byte in head) and 127 not in head
+    # The rule of `grep`, so that what is searched by lines is also shown as lines.
+    encoding = encoding_of(head)
+    if not encoding:
+        return "binary"
+    if encoding.startswith("utf-16"):
+        return "xml" if head.decode(encoding, "replace").removeprefix("\ufeff").startswith("<?xml") else "utf-16"
+    return _text_type(head)
 
 
 def _text_type(head: bytes) -> str:

@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 from itertools import islice
 
 from wclayer.errors import FormatError, LayerError
-from wclayer.explore.model.content_type import HEAD, content_type
+from wclayer.explore.model.content_type import content_type
 from wclayer.explore.model.details import Fact, FactKind, heading, line, warning
 from wclayer.explore.model.files import FileItem, FileTree
 from wclayer.explore.model.preview import (
@@ -26,6 +26,7 @@ from wclayer.explore.model.preview import (
     preview,
 )
 from wclayer.explore.model.sides import both_sides
+from wclayer.search.contents import HEAD
 from wclayer.win32.shown import size_text
 
 _MOST_MATCHED = 1_000

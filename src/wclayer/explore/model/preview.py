@@ -9,9 +9,10 @@ from itertools import islice
 from typing import BinaryIO
 
 from wclayer.errors import FormatError, LayerError
-from wclayer.explore.model.content_type import HEAD, content_type
+from wclayer.explore.model.content_type import content_type
 from wclayer.explore.model.details import Fact, heading, line, warning
 from wclayer.explore.model.files import FileItem, FileTree
+from wclayer.search.contents import HEAD, encoding_of
 from wclayer.win32.shown import size_text
 
 MOST_BYTES = 64 << 10
@@ -92,8 +93,9 @@ def decoded(data: bytes, *, is_cut: bool) -> str:
         data: the bytes.
         is_cut: whether they are only the beginning, whose end may be within a character.
     """
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", "replace")
+    encoding = encoding_of(data[:HEAD])
+    if encoding.startswith("utf-16"):
+        return data.decode(encoding, "replace").removeprefix("\ufeff")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

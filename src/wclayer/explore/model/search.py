@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from wclayer.errors import FormatError, InvalidParameterError
-from wclayer.explore.model.content_type import HEAD, KINDS, content_type
+from wclayer.explore.model.content_type import KINDS, content_type
 from wclayer.explore.model.files import FileItem, FileTree
 from wclayer.explore.model.marks import Mark
 from wclayer.explore.model.reading import READ_ERRORS, TreeReading
 from wclayer.explore.model.tree import Item, MarkedItem, MarkedTree
+from wclayer.search.contents import HEAD
 from wclayer.win32.names import name_key
 from wclayer.win32.wildcards import FilePattern, has_wildcards
 
