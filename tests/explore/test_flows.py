@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.images.forms import write_docker_archive
 from tests.support import put_directories, put_file
 from wclayer import sample
 from wclayer.errors import CorruptLayerError
+from wclayer.explore.model.details import Fact
 from wclayer.explore.model.explored import ExploredChain
 from wclayer.explore.model.outline import OutlineItem
 from wclayer.images.opening import open_image
@@ -341,6 +343,26 @@ def test_a_defect_is_told_and_does_not_end_the_explorer(tmp_path: Path, monkeypa
         assert "a defect of wclayer (test_flows.py, line" in driven.text()
 
     drive(explored(tmp_path, base), steps, (200, 40))
+
+
+def test_a_defect_in_an_outline_is_told_and_does_not_end_the_explorer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> Sequence[Fact]:
+        raise IndexError("list index out of range")
+
+    items = [OutlineItem("sound", tell=lambda: [Fact("known")]), OutlineItem("damaged", tell=broken)]
+    image = explored(tmp_path, base)
+    monkeypatch.setattr(image, "inventory", lambda progress: items)
+
+    async def steps(driven: Driven) -> None:
+        await driven.press("3", "j")
+        assert "a defect of wclayer (test_flows.py, line" in driven.text()
+        assert "IndexError" in driven.text()
+        await driven.press("slash", *"known")
+        assert "1 item found" in driven.text()
+
+    drive(image, steps, (200, 40))
 
 
 def test_what_is_typed_while_an_inventory_loads_is_searched_when_it_is_there(

@@ -10,16 +10,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from tests.explore.made import Driven, drive, explored
+from wclayer import sample
 from wclayer.explore.model.content_type import KINDS, content_type
 from wclayer.explore.model.details import Fact
 from wclayer.explore.model.documents import documents_outline
+from wclayer.explore.model.explored import ExploredChain
+from wclayer.explore.model.outline import OutlineItem
 from wclayer.explore.model.preview import TEXT_KINDS, decoded
 from wclayer.explore.model.text import one_line
 from wclayer.explore.widgets import text_pane
-from wclayer.explore.widgets.pane import cut
+from wclayer.explore.widgets.pane import cut, line_of
 from wclayer.images.config import ImageConfig, parse_config
 from wclayer.search.contents import encoding_of
 from wclayer.win32.shown import count_text
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> ExploredChain:
+    return explored(tmp_path_factory.mktemp("image"), sample.write_base)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +59,39 @@ def test_any_text_becomes_one_line_that_can_be_written(text: str) -> None:
 @given(st.text(), st.integers(0, 30))
 def test_what_is_cut_fits(text: str, width: int) -> None:
     assert cell_len(cut(one_line(text), width)) <= width
+
+
+@given(st.text(), st.integers(-1, 30))
+def test_what_is_a_part_of_a_line_fits_and_is_harmless(text: str, width: int) -> None:
+    shown = line_of(text, width)
+    assert cell_len(shown) <= max(0, width)
+    assert shown == one_line(text) or "…" in shown or width <= 0
+
+
+@pytest.mark.parametrize("text", ["é" * 1_000_000, "e\u0301" * 500_000, "\u202e" * 1_000_000])
+def test_of_a_long_text_a_line_needs_only_the_beginning(
+    text: str, image: ExploredChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The screen waits while a line is drawn; to look at all characters took seconds."""
+    looked_at = 0
+
+    def category(character: str) -> str:
+        nonlocal looked_at
+        looked_at += 1
+        return unicodedata_category(character)
+
+    unicodedata_category = unicodedata.category
+    monkeypatch.setattr(unicodedata, "category", category)
+    monkeypatch.setattr(image, "inventory", lambda progress: [OutlineItem(text, note=text), OutlineItem("other")])
+
+    async def steps(driven: Driven) -> None:
+        await driven.press("3")
+        assert "other" in driven.text()
+        assert "…" in driven.text()
+
+    drive(image, steps)
+    # The detail pane shows 20,000 characters of a fact.
+    assert 0 < looked_at < 250_000
 
 
 def test_counts_have_their_words() -> None:

@@ -40,7 +40,7 @@ from wclayer.explore.widgets.jobs import start
 from wclayer.explore.widgets.layers_pane import LayersPane
 from wclayer.explore.widgets.marked_pane import MarkedPane
 from wclayer.explore.widgets.outline_pane import OutlinePane
-from wclayer.explore.widgets.pane import PART_CSS, PART_STYLES, Pane
+from wclayer.explore.widgets.pane import PART_CSS, PART_STYLES, Pane, line_of
 from wclayer.explore.widgets.registry_pane import RegistryPane
 from wclayer.explore.widgets.summary_pane import SummaryPane
 from wclayer.explore.widgets.tab import Details, Tab
@@ -51,6 +51,8 @@ from wclayer.win32.shown import count_text
 
 _TICK = 0.25
 """Seconds between two redraws of what becomes known in threads."""
+_MOST_TOLD = 1_000
+"""Cells of a text that was copied that are told."""
 _PLACEHOLDER = "name, *.dll, Windows\\x, type:pe, mark:added"
 _KEYS = " ? keys  / search  Tab panes  1-5 tabs  v view  + - = marks  x export  q quit"
 
@@ -245,7 +247,7 @@ class ExploreApp(App[None]):
 
     def _put_details(self, details: Details) -> None:
         detail = self.detail
-        detail.show_title(one_line(details.title), self.desk.preview.value if details.facts else "")
+        detail.show_title(line_of(details.title, self.size.width), self.desk.preview.value if details.facts else "")
         detail.show(details.facts)
 
     # Views.
@@ -365,7 +367,7 @@ class ExploreApp(App[None]):
         text = one_line(layers.shown_layer.path if isinstance(layers, LayersPane) else self.tab.copied())
         if text:
             self.copy_to_clipboard(text)
-            self.notify(f"copied {text}", markup=False, timeout=2)
+            self.notify(f"copied {line_of(text, _MOST_TOLD)}", markup=False, timeout=2)
 
     def action_zoom(self) -> None:
         """Makes the pane that has the focus as large as the screen, or small again."""

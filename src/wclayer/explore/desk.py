@@ -30,6 +30,24 @@ class Answer(Generic[T]):
     error: str = ""
 
 
+def answer_of(name: str, work: Callable[[], T]) -> Answer[T]:
+    """Does some work, and returns the result, or what is wrong: with what is read, or with wclayer itself.
+
+    Args:
+        name: the name of what is explored.
+        work: the work.
+    """
+    try:
+        with during("explore", name):
+            return Answer(work())
+    except LayerError as error:
+        return Answer(None, str(error))
+    except FormatError as error:
+        return Answer(None, detail_of(error))
+    except Exception as error:  # noqa: BLE001 (one read that fails is no reason to end the explorer)
+        return Answer(None, _defect(error))
+
+
 class Reader:
     """A thread with a session of its own. Reads follow one another.
 
@@ -52,17 +70,12 @@ class Reader:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._do, work)
 
     def _do(self, work: Callable[[Session], T]) -> Answer[T]:
-        try:
-            with during("explore", self._explored.name):
-                if self._session is None:
-                    self._session = self._explored.session()
-                return Answer(work(self._session))
-        except LayerError as error:
-            return Answer(None, str(error))
-        except FormatError as error:
-            return Answer(None, detail_of(error))
-        except Exception as error:  # noqa: BLE001 (one read that fails is no reason to end the explorer)
-            return Answer(None, _defect(error))
+        def with_session() -> T:
+            if self._session is None:
+                self._session = self._explored.session()
+            return work(self._session)
+
+        return answer_of(self._explored.name, with_session)
 
     def close(self) -> None:
         """Closes the session, after the current read. Reads that have not begun are not done."""

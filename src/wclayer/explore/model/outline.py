@@ -90,10 +90,16 @@ def walk(items: Sequence[OutlineItem]) -> Iterator[OutlineItem]:
         pending += reversed(item.children)
 
 
-def matches(item: OutlineItem, words: Sequence[str]) -> bool:
-    """Returns whether an item, or what is known of it, has all words, which are in lower case."""
+def matches(item: OutlineItem, words: Sequence[str], tell: Callable[[OutlineItem], Sequence[Fact]]) -> bool:
+    """Returns whether an item, or what is known of it, has all words.
+
+    Args:
+        item: the item.
+        words: the words, in lower case.
+        tell: returns what is known of an item.
+    """
     text = f"{item.title} {item.note}".casefold()
     if all(word in text for word in words):
         return True
-    text = " ".join((text, *(fact.text.casefold() for fact in item.tell())))
+    text = " ".join((text, *(fact.text.casefold() for fact in tell(item))))
     return all(word in text for word in words)

@@ -16,11 +16,10 @@ from wclayer.explore.model.marks import Mark
 from wclayer.explore.model.preview import PreviewKind
 from wclayer.explore.model.search import Query
 from wclayer.explore.model.sides import WAS
-from wclayer.explore.model.text import one_line
 from wclayer.explore.model.totals import Totals
 from wclayer.explore.model.tree import MarkedTree
 from wclayer.explore.widgets.marked_pane import MarkedPane
-from wclayer.explore.widgets.pane import Part, cut
+from wclayer.explore.widgets.pane import Part, line_of
 from wclayer.win32.shown import count_text, size_text
 
 _SIZE = 10
@@ -46,10 +45,10 @@ class FilesPane(MarkedPane[FileItem]):
             parts.append((f"{_size_text(item, totals):>{_SIZE}} {item.layer:>2} ", "pane--dim"))
         parts.append((indent, "pane--dim"))
         used = sum(cell_len(text) for text, _ in parts)
-        name = one_line(item.shown_path if with_path else item.title)
-        parts.append((cut(name, max(0, width - used)), style))
+        name = line_of(item.shown_path if with_path else item.title, width - used)
+        parts.append((name, style))
         if item.target:
-            parts.append((cut(f" → {one_line(item.target)}", max(0, width - used - cell_len(name))), "pane--dim"))
+            parts.append((line_of(f" → {item.target}", width - used - cell_len(name)), "pane--dim"))
         return parts
 
     def read_facts(self, item: FileItem, tree: MarkedTree[FileItem]) -> Callable[[Session], list[Fact]]:

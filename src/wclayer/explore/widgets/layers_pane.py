@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from wclayer.explore.model.explored import ShownLayer
 from wclayer.explore.model.layer_facts import layer_facts
 from wclayer.explore.model.marks import Mark
-from wclayer.explore.model.text import one_line
-from wclayer.explore.widgets.pane import STYLES, Pane, Part, cut
+from wclayer.explore.widgets.pane import STYLES, Pane, Part, line_of
 from wclayer.explore.widgets.tab import Details
 from wclayer.win32.shown import size_text
 
@@ -37,12 +36,12 @@ class LayersPane(Pane):
     def line_parts(self, number: int, width: int) -> Sequence[Part]:
         layer = self._layers[number]
         size = "" if layer.size is None else size_text(layer.size)
-        step = one_line(layer.created_by) or ("base layer" if layer.number == 1 else "layer")
+        step = layer.created_by or ("base layer" if layer.number == 1 else "layer")
         mark = f"{layer.mark.value} " if self._has_marks else ""
         head = f"{layer.number:>2} {size:>9} "
         style = STYLES[layer.mark.name] or ("pane--dim" if layer.is_base else "")
         return [
             (mark, STYLES[layer.mark.name]),
             (head, "pane--dim"),
-            (cut(step, max(0, width - len(mark) - len(head))), style),
+            (line_of(step, width - len(mark) - len(head)), style),
         ]

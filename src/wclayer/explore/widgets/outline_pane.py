@@ -8,14 +8,13 @@ from collections.abc import Callable, Sequence
 from rich.cells import cell_len
 
 from wclayer.errors import OperationCancelledError
-from wclayer.explore.desk import Desk
-from wclayer.explore.model.details import Fact
+from wclayer.explore.desk import Desk, answer_of
+from wclayer.explore.model.details import Fact, warning
 from wclayer.explore.model.explored import Session
 from wclayer.explore.model.marks import Mark
 from wclayer.explore.model.outline import OutlineItem, matches, walk, warning_item, with_identities
-from wclayer.explore.model.text import one_line
 from wclayer.explore.widgets.jobs import start
-from wclayer.explore.widgets.pane import STYLES, Part, cut
+from wclayer.explore.widgets.pane import STYLES, Part, line_of
 from wclayer.explore.widgets.tab import Details
 from wclayer.explore.widgets.tree_pane import TreePane
 from wclayer.layers.progress import Progress, ProgressCallback
@@ -52,9 +51,9 @@ class OutlinePane(TreePane[OutlineItem]):
         style = STYLES[item.mark.name]
         head: list[Part] = [(f"{item.mark.value} " if self._has_marks else "", style), (indent, "pane--dim")]
         if item.note:
-            head.append((f"{one_line(item.note)}  ", "pane--label"))
+            head.append((f"{line_of(item.note, width)}  ", "pane--label"))
         used = sum(cell_len(text) for text, _ in head)
-        return [*head, (cut(one_line(item.title), max(0, width - used)), style)]
+        return [*head, (line_of(item.title, width - used), style)]
 
     def view_changed(self) -> None:
         """Does nothing: an outline is that of all layers."""
@@ -121,7 +120,7 @@ class OutlinePane(TreePane[OutlineItem]):
 
     def _show_matches(self) -> None:
         """Shows what fits to the search, of what is loaded so far."""
-        self.show_found([item for item in walk(self._outline) if matches(item, self._words)])
+        self.show_found([item for item in walk(self._outline) if matches(item, self._words, self._told)])
         self._show_title()
 
     def end_search(self, chosen: OutlineItem | None = None) -> None:
@@ -143,7 +142,12 @@ class OutlinePane(TreePane[OutlineItem]):
     async def details(self) -> Details | None:
         """Returns what is known of the chosen item."""
         item = self.item
-        return None if item is None else Details(item.title, item.tell() or [Fact(item.title)])
+        return None if item is None else Details(item.title, self._told(item) or [Fact(item.title)])
+
+    def _told(self, item: OutlineItem) -> Sequence[Fact]:
+        """Returns what is known of an item, or what is wrong."""
+        answer = answer_of(self.desk.explored.name, item.tell)
+        return [warning(answer.error)] if answer.value is None else answer.value
 
     def copied(self) -> str:
         """Returns the path of the chosen item, or its title."""

@@ -17,6 +17,10 @@ from textual.reactive import Reactive, reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from wclayer.explore.model.text import one_line
+
+MOST_CHARACTERS = 5
+"""How many characters a cell may have: those that combine with the one before take none."""
 STYLES = {"ADDED": "pane--added", "CHANGED": "pane--changed", "REMOVED": "pane--removed", "SAME": ""}
 """The component class of each mark, by its name."""
 Part = tuple[str, str]
@@ -46,6 +50,13 @@ def cut(text: str, width: int) -> str:
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, width - 1) + "…" if width > 0 else ""
+
+
+def line_of(text: str, width: int) -> str:
+    """Returns the beginning of any text of an image as a part of a line that fits into so many cells."""
+    # To look at all of a long text for each drawing would take seconds.
+    head = text[: max(0, width) * MOST_CHARACTERS]
+    return cut(one_line(head) + ("…" if len(head) < len(text) else ""), width)
 
 
 class Pane(ScrollView, can_focus=True):

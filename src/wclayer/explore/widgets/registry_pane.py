@@ -11,10 +11,9 @@ from wclayer.explore.model.explored import Session, View
 from wclayer.explore.model.filters import shown_mark
 from wclayer.explore.model.registry import KeyItem
 from wclayer.explore.model.search import Query
-from wclayer.explore.model.text import one_line
 from wclayer.explore.model.tree import MarkedTree
 from wclayer.explore.widgets.marked_pane import MarkedPane
-from wclayer.explore.widgets.pane import Part, cut
+from wclayer.explore.widgets.pane import Part, line_of
 
 
 class RegistryPane(MarkedPane[KeyItem]):
@@ -30,8 +29,8 @@ class RegistryPane(MarkedPane[KeyItem]):
         mark = shown_mark(item, self.totals_of(item) if item.is_directory else None)
         style = self.mark_style(mark)
         head = f"{mark.value} {indent}"
-        name = one_line(item.shown_path if with_path else item.title)
-        return [(head, style), (cut(name, max(0, width - cell_len(head))), style)]
+        name = line_of(item.shown_path if with_path else item.title, width - cell_len(head))
+        return [(head, style), (name, style)]
 
     def read_facts(self, item: KeyItem, tree: MarkedTree[KeyItem]) -> Callable[[Session], list[Fact]]:
         return lambda session: [line(item.shown_path), Fact(item.mark.word, "mark"), *tree.facts(item)]

@@ -8,9 +8,8 @@ from rich.cells import cell_len
 
 from wclayer.explore.model.details import FactKind
 from wclayer.explore.model.explored import Explorable, ShownLayer
-from wclayer.explore.model.text import one_line
 from wclayer.explore.widgets.layers_pane import LayersPane
-from wclayer.explore.widgets.pane import Part, cut
+from wclayer.explore.widgets.pane import Part, line_of
 from wclayer.explore.widgets.tab import Details
 
 _STYLES = {FactKind.HEADING: "pane--heading", FactKind.WARNING: "pane--warning"}
@@ -34,8 +33,8 @@ class SummaryPane(LayersPane):
 
     def line_parts(self, number: int, width: int) -> Sequence[Part]:
         fact = self._facts[number]
-        label = f"{one_line(fact.label)} " if fact.label else ""
-        text = cut(one_line(fact.text), max(0, width - cell_len(label)))
+        label = f"{line_of(fact.label, width)} " if fact.label else ""
+        text = line_of(fact.text, width - cell_len(label))
         return [(label, "pane--label"), (text, _STYLES.get(fact.kind, ""))]
 
     def details(self) -> Details:

@@ -10,13 +10,11 @@ from textual import events
 
 from wclayer.explore.model.details import Fact, FactKind
 from wclayer.explore.model.text import one_line
-from wclayer.explore.widgets.pane import Pane, Part
+from wclayer.explore.widgets.pane import MOST_CHARACTERS, Pane, Part
 
 _LABEL = 10
 """The width of the labels in cells."""
 _MOST_LINES = 20_000
-_MOST_CHARACTERS = 5
-"""How many characters a cell may have: those that combine with the one before take none."""
 _MOST_TEXT = 20_000
 """Characters of a fact that are shown."""
 _STYLES = {
@@ -82,7 +80,7 @@ def _pieces(text: str, width: int) -> list[str]:
     pieces: list[str] = []
     start = 0
     # Only what may fit is looked at: to measure all that is left for each piece would take for ever for a long text.
-    most = width * _MOST_CHARACTERS
+    most = width * MOST_CHARACTERS
     while len(pieces) < _MOST_LINES:
         left = text[start : start + most]
         if cell_len(left) <= width:
