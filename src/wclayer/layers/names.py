@@ -48,19 +48,22 @@ _PART_BITS = 12
 class _KindTable:
     """Two-bit kinds by 62-bit hashes.
 
-    The first bits of a hash tell its part of the table, which is a sorted array. An array holds no free places, and
-    each grows by itself, so that no table is ever there twice. With five million hashes, a part has 1,200.
+    The first bits of a hash tell its part of the table, which is a sorted array, made for its first hash. An array
+    holds no free places, and each grows by itself, so that no table is ever there twice. With five million hashes, a
+    part has 1,200.
     """
 
     __slots__ = ("_parts",)
 
     def __init__(self) -> None:
-        self._parts = [array("Q") for _ in range(1 << _PART_BITS)]
+        self._parts: list[array[int] | None] = [None] * (1 << _PART_BITS)
 
     def get(self, digest: int) -> int:
         """Returns the kind of a digest; 0 if it has none."""
         digest &= _HASH
         part = self._parts[digest >> 64 - _PART_BITS]
+        if part is None:
+            return 0
         at = bisect_left(part, digest)
         return slot & 3 if at < len(part) and (slot := part[at]) & _HASH == digest else 0
 
@@ -72,6 +75,9 @@ class _KindTable:
         """
         digest &= _HASH
         part = self._parts[digest >> 64 - _PART_BITS]
+        if part is None:
+            self._parts[digest >> 64 - _PART_BITS] = array("Q", (digest | kind,))
+            return 0
         at = bisect_left(part, digest)
         if at < len(part) and (slot := part[at]) & _HASH == digest:
             return slot & 3
