@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import platform
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -31,6 +33,12 @@ from wclayer.win32.reparse import LinkTarget, ReparsePoint
 from wclayer.win32.sddl import from_sddl
 
 FILE_SECURITY = from_sddl("O:BAG:SYD:(A;;FA;;;BA)").encode()
+
+
+def _is_old_kernel() -> bool:
+    """Returns whether the kernel does not write directly to files that are mapped: Linux before 6.6."""
+    found = re.match(r"(\d+)\.(\d+)", platform.release())
+    return found is None or tuple(map(int, found.groups())) < (6, 6)
 
 
 @pytest.fixture
@@ -218,6 +226,20 @@ def _until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+@pytest.mark.skipif(_is_old_kernel(), reason="the kernel appends where it thinks that the end is")
+def test_who_appends_by_one_spelling_sees_what_another_one_did(mounted: Path) -> None:
+    (mounted / "log").write_bytes(b"first ")
+    appender = os.open(mounted / "log", os.O_WRONLY | os.O_APPEND)
+    with (mounted / "LOG").open("ab") as other:
+        other.write(b"second ")
+    os.write(appender, b"third ")
+    assert (mounted / "log").read_bytes() == (mounted / "Log").read_bytes() == b"first second third "
+    os.truncate(mounted / "LOG", 0)
+    os.write(appender, b"fourth")
+    assert (mounted / "log").read_bytes() == (mounted / "Log").read_bytes() == b"fourth"
+    os.close(appender)
 
 
 def test_times_tell_what_happened(mounted: Path) -> None:

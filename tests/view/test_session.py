@@ -18,7 +18,7 @@ from tests.support import put_directories, put_file
 from wclayer.errors import NotSupportedError
 from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.view.fuse import abi, nodes
-from wclayer.view.fuse.abi import InitFlag, Notice, Opcode, OpenFlag
+from wclayer.view.fuse.abi import InitFlag, Notice, Opcode, OpenFlag, SetAttr
 from wclayer.view.fuse.operations import Operations
 from wclayer.view.fuse.session import Connection
 from wclayer.view.layer_view import LayerView
@@ -410,6 +410,36 @@ def test_what_a_program_has_read_and_closed_while_another_writes_directly_is_dro
     # The kernel has nothing of it any more.
     assert changing.ask(Opcode.WRITE, file, writes[1])[0] == 0
     assert changing.notices == [(-Notice.INVAL_INODE, file)]
+
+
+@pytest.mark.parametrize("way", ["write", "open", "truncate", "truncate by handle"])
+def test_an_append_goes_to_the_end_that_another_spelling_made(changing: Kernel, way: str) -> None:
+    changing.init(flags=InitFlag.INIT_EXT | InitFlag.DIRECT_IO_ALLOW_MMAP)
+    file, alias = changing.look_up(b"Name"), changing.look_up(b"NAME")
+    flags = os.O_WRONLY | os.O_APPEND
+    appender = _opened(changing, file, flags)
+    if way == "write":
+        other = _opened(changing, alias, os.O_WRONLY)
+        assert changing.ask(Opcode.WRITE, alias, abi.WRITE_IN.pack(other, 4, 3, 0, 0, os.O_WRONLY, 0) + b"new")[0] == 0
+        expected = b"datanew"
+    elif way == "open":
+        _opened(changing, alias, os.O_WRONLY | os.O_TRUNC)
+        expected = b""
+    else:
+        handle, valid = 0, SetAttr.SIZE
+        if way == "truncate by handle":
+            handle, valid = _opened(changing, alias), SetAttr.SIZE | SetAttr.FH
+        fields = (valid, 0, handle, 1, *(0,) * 12)
+        assert changing.ask(Opcode.SETATTR, alias, abi.SETATTR_IN.pack(*fields))[0] == 0
+        expected = b"d"
+    changing.notices.clear()
+    # The kernel takes the size that it knew for the end.
+    for at, piece in ((4, b"one"), (7, b"two")):
+        assert changing.ask(Opcode.WRITE, file, abi.WRITE_IN.pack(appender, at, 3, 0, 0, flags, 0) + piece)[0] == 0
+        assert changing.notices.pop() == (-Notice.INVAL_INODE, file)
+    reader = _opened(changing, file, os.O_RDONLY)
+    read = abi.READ_IN.pack(reader, 0, 100, 0, 0, 0, 0)
+    assert changing.ask(Opcode.READ, file, read) == (0, expected + b"onetwo")
 
 
 @pytest.mark.parametrize("is_open", [False, True])

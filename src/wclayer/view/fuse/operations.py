@@ -161,6 +161,9 @@ class Operations:
         # drop them. Older kernels drop them of themselves only when the call of a program begins. A large write has
         # many requests, and between two of them another program may open, read and close the file.
         self._may_be_cached: dict[OpenFile, bool] = {}
+        # Open files whose size was changed through an alias. The kernel appends at the size that it knows of a number,
+        # and does not ask for it again, also if it was told to forget the attributes.
+        self._resized_by_alias: set[OpenFile] = set()
         self.range_size = 0
         """From how many bytes on the answer to READ is a range of a file, if not 0."""
         self.unrecorded = Unrecorded(volume)
@@ -350,6 +353,8 @@ class Operations:
                 self._note_contents(file, real)
             elif node is not None:
                 self.volume.truncate(node, size)
+                file = self.volume.open_file(self.nodes.node(real).file)
+            self._note_size(file, number)
         if node is not None:
             if valid & SetAttr.MODE:
                 self._set_mode(node, mode)
@@ -379,6 +384,11 @@ class Operations:
             if listing is not None:
                 # The kernel may cache an answer of before when it has already dropped the rest.
                 listing.is_mixed = True
+
+    def _note_size(self, file: OpenFile | None, number: int) -> None:
+        """Notes a change of the size of a file, which may be open, through a number."""
+        if file is not None and self.nodes.is_alias(number) and not self._is_only_unrecorded(file):
+            self._resized_by_alias.add(file)
 
     def _note_contents(self, file: OpenFile, number: int) -> None:
         """Notes a change of the contents of an open file through a number.
@@ -714,6 +724,7 @@ class Operations:
         if flags & os.O_TRUNC and file.size:
             file.truncate(0)
             self.note_change(number)
+            self._note_size(file, number)
             self._note_contents(file, self.nodes.real(number))
         return self._opened(file, number, flags)
 
@@ -768,10 +779,16 @@ class Operations:
         fh, offset, size, kind, _, flags, _ = abi.WRITE_IN.unpack_from(body)
         _check_offset(offset)
         handle = self._handle(fh)
+        is_append = flags & os.O_APPEND and not kind & abi.WRITE_CACHE
         if handle.is_alias:
-            if flags & os.O_APPEND and not kind & abi.WRITE_CACHE:
+            if is_append:
                 # The kernel does not know the size of a file that was opened by an alias.
                 offset = handle.file.size
+            self.stale_numbers.append(handle.number)
+            self._resized_by_alias.add(handle.file)
+        elif handle.is_direct and is_append and handle.file in self._resized_by_alias:
+            # Only if the kernel does not keep what is written: it would keep it in the wrong place.
+            offset = handle.file.size
             self.stale_numbers.append(handle.number)
         elif not handle.is_direct:
             if handle.file in self._may_be_cached:
@@ -802,6 +819,7 @@ class Operations:
         finally:
             if self._is_only_unrecorded(handle.file):
                 self._may_be_cached.pop(handle.file, None)
+                self._resized_by_alias.discard(handle.file)
                 for known in [known for known, file in self._nameless.items() if file is handle.file]:
                     del self._nameless[known]
         return b""
