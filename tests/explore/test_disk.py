@@ -111,8 +111,8 @@ def test_sizes_add_up_and_a_further_name_does_not_count(session: DiskSession) ->
     assert count_totals(TreeReading(tree), TotalsMemory(), sums, lambda: False)
     every = items(tree)
     files = [item for item in every.values() if not item.is_directory]
-    assert sums["FILES"].files == len(files)
-    assert sums["FILES"].bytes == sum(item.size for item in files if item.counts)
+    assert sums["Files"].files == len(files)
+    assert sums["Files"].bytes == sum(item.size for item in files if item.counts)
     assert sum(not item.counts for item in files) == 60
 
 
@@ -356,6 +356,27 @@ def test_names_that_differ_in_case_only_are_each_exported(tmp_path: Path, monkey
         monkeypatch.setattr(transfer, "name_on_host", str.lower)
         assert copied(directory, "host") == (2, ["Files/d/name-x", "Files/d/sub-x"])
         assert _written(tmp_path / "host") == {"name-x": b"upper", "sub-x/a": b"upper"}
+
+
+def test_names_that_differ_in_case_only_are_each_chosen_and_opened(tmp_path: Path) -> None:
+    async def steps(driven: Driven) -> None:
+        pane = driven.files
+        await driven.press("home", "j", "l")
+        assert [row.item.title for row in pane.rows.rows[1:6]] == ["d", "NAME-X", "name-x", "SUB-X", "sub-x"]
+        await driven.press(*"jjjj", "l")
+        assert [row.item.path for row in pane.rows.rows if row.is_open][2:] == ["Files/d/sub-x"]
+        assert pane.item is not None
+        assert pane.item.title == "sub-x"
+        assert "Files/d/sub-x/b" in [row.item.path for row in pane.rows.rows]
+        # Found, and shown in its place.
+        await driven.press("C", "slash", "a", "enter")
+        await driven.press(*"G")
+        found = [item.path for item in pane.found or ()]
+        await driven.press("home", *"j" * found.index("Files/d/SUB-X/a"), "enter")
+        assert pane.item is not None
+        assert pane.item.path == "Files/d/SUB-X/a"
+
+    drive(ExploredDisk(_twins(tmp_path)), steps)
 
 
 def test_a_stream_is_not_taken_for_a_file(session: DiskSession) -> None:

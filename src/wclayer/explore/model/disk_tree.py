@@ -63,6 +63,11 @@ class DiskItem(FileItem):
         return self._damage
 
     @property
+    def place(self) -> str:
+        # NTFS allows names that differ in case only.
+        return self.path
+
+    @property
     def is_link(self) -> bool:
         return bool(self._target)
 

@@ -40,7 +40,12 @@ class MarkedItem:
     @property
     def identity(self) -> str:
         """What the item is known by when the tree is read anew."""
-        return f"-{self.key}" if self.mark is Mark.REMOVED else self.key
+        return f"-{self.place}" if self.mark is Mark.REMOVED else self.place
+
+    @property
+    def place(self) -> str:
+        """The path by which it is told from all other items, but for one that was removed."""
+        return self.key
 
     @property
     def title(self) -> str:
@@ -123,4 +128,4 @@ def find_path(tree: MarkedTree[Item], item: Item) -> dict[str, Sequence[Item]]:
 def _is_below(item: MarkedItem, above: MarkedItem) -> bool:
     if above.mark is Mark.REMOVED and item.mark is not Mark.REMOVED:
         return False
-    return item.key.startswith(above.key) and item.key[len(above.key) : len(above.key) + 1] in ("/", "\\")
+    return item.place.startswith(above.place) and item.place[len(above.place) : len(above.place) + 1] in ("/", "\\")
