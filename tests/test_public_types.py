@@ -24,6 +24,7 @@ OWN = {
     "wclayer.layers.names.Kind",
     "wclayer.layers.names.NameChecker",
     "wclayer.layers.names.Names",
+    "wclayer.layers.volume.writer.Copier",
     "wclayer.view.open_files.OpenFile",
     "wclayer.view.open_files.StreamBuffer",
     "wclayer.view.registry.LayerHives",  # a Registry

@@ -658,6 +658,11 @@ MAKING: dict[str, Operation] = {
         _made_volume,
         f"convert --size {2 * VOLUME} -o {{out}} {{base}}",
     ),
+    "convert many": _making(
+        lambda w: wclayer.convert_layer(w.sources / "many", w.out, size=2 * VOLUME),
+        _made_volume,
+        f"convert --size {2 * VOLUME} -o {{out}} {{sources}}/many",
+    ),
     "convert tar": _making(
         lambda w: wclayer.convert_layer(w.sources / "base.tar.gz", w.out, size=2 * VOLUME),
         _made_volume,

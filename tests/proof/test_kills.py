@@ -401,10 +401,17 @@ def _told(number: int) -> Iterator[None]:
         raise
 
 
-def test_a_worker_that_is_killed_fails_the_import(world: World, runs: range) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("import many", "the process that makes files has died"),
+        ("convert many", "the process that copies contents has died"),
+    ],
+)
+def test_a_worker_that_is_killed_fails_the_operation(name: str, said: str, world: World, runs: range) -> None:
     killing.check_counting()
-    operation, found = EVERY["import many"], Counter[str]()
-    known = _learn("import many", world)
+    operation, found = EVERY[name], Counter[str]()
+    known = _learn(name, world)
     _begin(world, operation)
     calls = len(killing.run_with_child_killed(lambda: operation(world)).calls)
     assert calls > 100
@@ -419,7 +426,7 @@ def test_a_worker_that_is_killed_fails_the_import(world: World, runs: range) -> 
             found["refused" if ended.status else "new"] += 1
             if ended.status:
                 assert ended.status == killing.REFUSED, ended.said
-                assert "the process that makes files has died" in ended.said
+                assert said in ended.said
                 # Its parent lived, and has removed everything.
                 assert os.listdir(world.place) == []
                 if number % 5 == 0:
@@ -427,21 +434,22 @@ def test_a_worker_that_is_killed_fails_the_import(world: World, runs: range) -> 
             else:
                 # It had done its work.
                 assert call >= calls - 8
-            assert bool(ended.status and number % 5) or _state("import many", world) == known.new
+            assert bool(ended.status and number % 5) or _state(name, world) == known.new
         world.remove()
     print(f"workers: {sum(found.values())} kills: {dict(found)}")
 
 
-def test_workers_whose_parent_is_killed_end_and_what_they_made_is_removed(world: World, runs: range) -> None:
-    operation, found = EVERY["import many"], Counter[str]()
-    known = _learn("import many", world)
+@pytest.mark.parametrize("name", ["import many", "convert many"])
+def test_workers_whose_parent_is_killed_end_and_what_they_made_is_removed(name: str, world: World, runs: range) -> None:
+    operation, found = EVERY[name], Counter[str]()
+    known = _learn(name, world)
     for number in runs:
         _begin(world, operation)
         with _told(number):
             chance = random.Random(f"{killing.SEED} parent {number}")
             ended = killing.run_killed_alone(chance.uniform(0, 1.05) * known.ended.duration, lambda: operation(world))
             assert ended.status in (0, -9), ended.said
-            found[_what("import many", _state("import many", world), known)] += 1
+            found[_what(name, _state(name, world), known)] += 1
             _clean(world)
         world.remove()
     print(f"parents of workers: {sum(found.values())} kills: {dict(found)}")

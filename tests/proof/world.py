@@ -107,6 +107,8 @@ def make_sources(place: Path) -> None:
     (place / "child.tar").write_bytes(layer_tar(write_child))
     with (place / "base.tar").open("rb") as stream:
         wclayer.import_layer_from_tar(stream, place / "base")
+    with (place / "many.tar").open("rb") as stream:
+        wclayer.import_layer_from_tar(stream, place / "many")
     base = place / "base"
     for compression, ending in (("gzip", "gz"), ("zstd", "zst")):
         wclayer.export_layer_to_file(base, place / f"base.tar.{ending}", compression=compression)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import io
 import os
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from wclayer.errors import FormatError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _PIECE = 1 << 20
 _ZEROS = bytes(_PIECE)
@@ -36,7 +39,7 @@ def read_file(file: BinaryIO, offset: int, length: int) -> bytes:
 def grow_file(file: BinaryIO, size: int) -> None:
     """Makes a file `size` bytes long, with a hole where the host has holes."""
     # Not `file.truncate`, which fails at an interrupt.
-    if isinstance(getattr(file, "raw", None), io.FileIO):
+    if isinstance(getattr(file, "raw", file), io.FileIO):
         file.flush()
         os.ftruncate(file.fileno(), size)
     else:
@@ -45,6 +48,36 @@ def grow_file(file: BinaryIO, size: int) -> None:
         # A file in memory does not grow by truncation.
         file.seek(size - 1)
         file.write(b"\0")
+
+
+class UnbufferedFile(io.FileIO):
+    """A file of the host without a buffer, whose reads and writes are complete.
+
+    Another process may write to other parts of the file meanwhile: a buffer would hold what was there before, and could
+    write it again.
+
+    Args:
+        fd: a descriptor that is open for reading and writing; it is not closed.
+    """
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd, "r+b", closefd=False)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size < 0:
+            return super().readall()
+        pieces = []
+        while size > 0 and (piece := super().read(size)):
+            pieces.append(piece)
+            size -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def write(self, data: Buffer, /) -> int:
+        view = memoryview(data).cast("B")
+        left = len(view)
+        while left:
+            left -= super().write(view[-left:])
+        return len(view)
 
 
 def is_zero(data: bytes | memoryview) -> bool:

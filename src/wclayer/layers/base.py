@@ -10,6 +10,7 @@ import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import chain
 from types import TracebackType
 from typing import Protocol, Self
@@ -18,6 +19,7 @@ from wclayer.errors import (
     FOREIGN_ERRORS,
     InvalidDataError,
     InvalidStateError,
+    LayerError,
     boundary,
     during,
     names_operation,
@@ -29,6 +31,36 @@ from wclayer.model import DataStream, Entry, LayerItem, Limits, LinkInfo
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.ea import decode_eas
 from wclayer.win32.reparse import decode_reparse
+
+
+class StoredFile(Protocol):
+    """The contents of an entry as a file of the host, for a writer that has them copied without reading them."""
+
+    size: int
+    sha256: bytes
+    """What the contents have to be: whoever copies them compares them with it."""
+
+    def open(self) -> int | None:
+        """Opens the file and returns its descriptor, which the caller closes; None if it is better read."""
+
+    def cannot_read(self, error: OSError) -> LayerError:
+        """Returns the error for a file that the host does not read."""
+
+    def wrong_size(self, size: int) -> LayerError:
+        """Returns the error for a file that has `size` bytes instead."""
+
+    def wrong_contents(self) -> LayerError:
+        """Returns the error for a file with other contents."""
+
+
+@dataclass(slots=True)
+class StoredStream(DataStream):
+    """A data stream that is a file of the host. A writer may have the file copied, and then does not read `chunks`."""
+
+    file: StoredFile = field(kw_only=True)
+    is_only: bool = field(kw_only=True)
+    """True if the entry has no other stream."""
+
 
 SMALL_FILE = 128 << 10
 """The largest size of a plain file that a writer may take in one step."""
@@ -235,9 +267,25 @@ class LayerWriterBase(WriterContext):
         """
         return False
 
+    def _put_stored(self, entry: Entry, key: str, stream: StoredStream) -> bool:
+        """Adds a plain file without alternate streams, and has its data copied; see `_put_plain`.
+
+        Args:
+            stream: all of its data.
+        """
+        return False
+
     @abstractmethod
     def _begin(self, entry: Entry, key: str) -> None:
         """Starts an entry with the path key `key`. Tombstones and links come here, too."""
+
+    def _copy_stream(self, stream: StoredStream) -> bool:
+        """Adds a data stream of the current entry, and has it copied.
+
+        Returns:
+            False if nothing was done: the stream then goes through the usual steps.
+        """
+        return False
 
     @abstractmethod
     def _open_stream(self, stream: DataStream) -> None:
@@ -302,13 +350,20 @@ class LayerWriterBase(WriterContext):
             all_of(self._discard)
 
     def _put(self, entry: Entry, streams: Iterable[DataStream]) -> None:
-        if entry.size > SMALL_FILE or not entry.is_plain:
+        if not entry.is_plain:
             self._put_in_steps(entry, streams)
             return
         remaining = iter(streams)
         main = next(remaining, None)
         if main is None or main.name or main.size != entry.size:
             self._put_in_steps(entry, () if main is None else chain((main,), remaining))
+            return
+        if isinstance(main, StoredStream) and main.is_only and self._put_stored(entry, self._check(entry), main):
+            # Whoever counts what was copied sees the end of the streams.
+            next(remaining, None)
+            return
+        if entry.size > SMALL_FILE:
+            self._put_in_steps(entry, chain((main,), remaining))
             return
         data = main.read_all()
         if len(data) != entry.size:
@@ -343,6 +398,8 @@ class LayerWriterBase(WriterContext):
         self._end()
 
     def _put_stream(self, entry: Entry, stream: DataStream) -> None:
+        if isinstance(stream, StoredStream) and self._copy_stream(stream):
+            return
         self._open_stream(stream)
         size = 0
         for chunk in stream.chunks:

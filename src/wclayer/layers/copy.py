@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from wclayer.errors import during
+from wclayer.layers.base import StoredStream
 from wclayer.layers.progress import Cancelled, Progress, ProgressCallback, report
 from wclayer.model import DataStream, LayerItem, LayerWriter
 
@@ -51,7 +52,13 @@ def copy_layer(
     def watched(streams: Iterator[DataStream]) -> Iterator[DataStream]:
         for stream in streams:
             stream.chunks = counted(stream.chunks)
+            before = state.bytes
             yield stream
+            if isinstance(stream, StoredStream) and state.bytes == before:
+                # The writer has it copied, and did not read it.
+                state.bytes += stream.size
+                if state.bytes >= next_bytes:
+                    report_now()
 
     watching = progress is not None or cancelled is not None
     for item in reader:

@@ -52,6 +52,11 @@ class MergedLayerReader(LayerReaderBase):
         self._hive: bytes | None = None
         self._first_names = FirstNames()
 
+    def lend_files(self) -> None:
+        """Has the reader lend the files of contents, so that a writer can have them copied (`StoredStream`)."""
+        for layer in self._merged.layers:
+            layer.lend_files()
+
     def _all(self, top: Node) -> Iterator[Node]:
         yield top
         yield from self._merged.walk(top)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from time import time_ns
+from typing import BinaryIO
 from uuid import UUID, uuid4, uuid5
 
 from wclayer._types import StrPath
 from wclayer.errors import DiskFullError, InvalidParameterError, during, errors_at
-from wclayer.formats.disk import Disk
+from wclayer.formats.disk import Disk, UnbufferedFile
 from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE
 from wclayer.formats.ntfs.structs import OutOfSpaceError
 from wclayer.formats.vhdx.create import create_vhdx
+from wclayer.formats.vhdx.image import Vhdx
 from wclayer.layers.atomic import OutputFile
 from wclayer.layers.copy import copy_layer
 from wclayer.layers.directory import open_layer
@@ -29,7 +32,7 @@ from wclayer.layers.volume.base_contents import base_contents, is_tar
 from wclayer.layers.volume.disk_file import PartitionWindow, partition_data_disk
 from wclayer.layers.volume.kinds import starts_disk
 from wclayer.layers.volume.raw import RawDisk
-from wclayer.layers.volume.writer import VolumeLayerWriter
+from wclayer.layers.volume.writer import Copier, VolumeLayerWriter
 from wclayer.model import LayerItem
 from wclayer.view.flatten import MergedLayerReader
 from wclayer.win32.filetime import from_unix_ns
@@ -122,8 +125,12 @@ def convert_layer(
         output = stack.enter_context(OutputFile(target, any_place=True, sources=source.paths))
         disk_size = size or output.room or max(DEFAULT_SIZE, source.needed())
         with errors_at(place, damage=InvalidParameterError):
-            disk = _new_disk(output, to, disk_size, identity)
+            stream = UnbufferedFile(output.stream.fileno())
+            disk = _new_disk(output, stream, to, disk_size, identity)
             volume = PartitionWindow(disk, 0, disk.size) if to == "ntfs" else _partition(disk, identity)
+            # The blocks of a VHDX file have the order of the first writes to them, which is another one if contents are
+            # copied beside. Not every host can do that, and the same layers have to give the same file.
+            may_copy = to != "vhdx" or not reproducible
             writer = VolumeLayerWriter(
                 volume,
                 str(place),
@@ -134,6 +141,7 @@ def convert_layer(
                 time=0 if reproducible else from_unix_ns(time_ns()),
                 hidden_sectors=volume.offset // disk.sector_size,
                 names=source.names,
+                copier=source.copier(stack, stream.fileno(), disk, volume.offset) if may_copy else None,
             )
         items = source.open(stack)
         try:
@@ -161,16 +169,33 @@ class _Chain:
         self.paths = chain
         self._alone = alone
         self._converted = chain[:1] if alone else chain
+        self._lends = False
 
     def needed(self) -> int:
         """Returns a size of the disk in bytes, in whole GiB, that holds everything in the layers and a quarter more."""
         return (_room_for(self._converted, DEFAULT_CLUSTER_SIZE) * 5 // 4 // _GIB + 1) * _GIB
 
+    def copier(self, stack: ExitStack, target: int, disk: Vhdx | RawDisk, offset: int) -> Copier | None:
+        """Returns what copies contents of the layers until `stack` ends, where the host can.
+
+        Args:
+            target: the descriptor of the disk's file.
+            offset: the offset of the volume on the disk.
+        """
+        if sys.platform == "linux":
+            from wclayer.layers.volume.content_copier import ContentCopier
+
+            self._lends = True
+            return stack.enter_context(ContentCopier(target, lambda start, size: disk.reserve(offset + start, size)))
+        return None
+
     def open(self, stack: ExitStack) -> Iterable[LayerItem]:
         """Opens the layers until `stack` ends, and returns what belongs on the volume."""
-        return stack.enter_context(
-            DirectoryLayerReader(self.paths[0]) if self._alone else MergedLayerReader(self.paths)
-        )
+        reader = DirectoryLayerReader(self.paths[0]) if self._alone else MergedLayerReader(self.paths)
+        stack.enter_context(reader)
+        if self._lends:
+            reader.lend_files()
+        return reader
 
     def finish(self) -> None:
         """Does nothing: layers have no more than their entries."""
@@ -200,6 +225,10 @@ class _Tar:
             return 0
         return os.stat(self._path).st_size * _USUAL_RATIO // _GIB * _GIB
 
+    def copier(self, stack: ExitStack, target: int, disk: Vhdx | RawDisk, offset: int) -> Copier | None:
+        """Returns None: the contents are in the tar alone."""
+        return None
+
     def open(self, stack: ExitStack) -> Iterable[LayerItem]:
         """Opens the tar until `stack` ends, and returns what belongs on the volume."""
         stream = stack.enter_context(open_stream(self._path))
@@ -219,13 +248,13 @@ class _Tar:
         return "a larger size may be stated (--size)"
 
 
-def _new_disk(output: OutputFile, to: str, size: int, identity: UUID) -> Disk:
-    """Returns a new, empty disk of that format, with `size` bytes."""
+def _new_disk(output: OutputFile, stream: BinaryIO, to: str, size: int, identity: UUID) -> Vhdx | RawDisk:
+    """Returns a new, empty disk of that format, with `size` bytes, in the output's file `stream`."""
     if to == "vhdx":
         output.refuse_device("a VHDX file")
-        return create_vhdx(output.stream, size, disk_id=uuid5(identity, "disk"), write_guid=uuid5(identity, "data"))
+        return create_vhdx(stream, size, disk_id=uuid5(identity, "disk"), write_guid=uuid5(identity, "data"))
     output.make_empty_disk(size)
-    return RawDisk(output.stream, size=size)
+    return RawDisk(stream, size=size)
 
 
 def _partition(disk: Disk, identity: UUID) -> PartitionWindow:

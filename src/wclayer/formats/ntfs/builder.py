@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from wclayer.formats.disk import Disk
 from wclayer.formats.ntfs import structs
-from wclayer.formats.ntfs.allocator import ClusterAllocator
+from wclayer.formats.ntfs.allocator import ClusterAllocator, data_attribute
 from wclayer.formats.ntfs.catalog import ROOT, Catalog, stream_sizes
 from wclayer.formats.ntfs.file_metadata import FileMetadata
 from wclayer.formats.ntfs.links import Links
@@ -142,6 +142,19 @@ class VolumeBuilder:
         self._catalog.directories.add_file(parent, record)
         self._node = _Node(record, parent, name, metadata, None)
 
+    def reserve_stream(self, name: str, size: int) -> int:
+        """Adds a data stream of `size` bytes, which the caller writes to the disk.
+
+        Returns:
+            The offset of their place in the volume.
+        """
+        assert self._node is not None
+        allocation = self._allocator.allocate(size)
+        attribute = data_attribute(allocation, size)
+        attribute.name = name
+        self._node.streams.append(attribute)
+        return allocation.offset
+
     def begin_stream(self, name: str, size: int, *, is_sparse: bool = False) -> None:
         """Starts a data stream of `size` bytes; "" is the main one."""
         self._stream = new_stream(self._allocator, name, size, is_sparse=is_sparse)
@@ -190,6 +203,19 @@ class VolumeBuilder:
         if self._node is not None:
             self._put_node()
         self._plain_files.put(directory, name, info, security, data)
+
+    def reserve_plain_file(self, directory: int, name: str, info: FileBasicInfo, security: bytes, size: int) -> int:
+        """Adds a file as `put_plain_file` does, whose data the caller writes to the disk.
+
+        Args:
+            size: the bytes of the data: more than `RESIDENT_LIMIT`.
+
+        Returns:
+            The offset of their place in the volume.
+        """
+        if self._node is not None:
+            self._put_node()
+        return self._plain_files.put_reserved(directory, name, info, security, size)
 
     def add_link(self, directory: int, name: str, file: int) -> None:
         """Adds the name `name` in a directory to an existing file.

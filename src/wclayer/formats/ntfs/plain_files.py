@@ -138,15 +138,41 @@ class PlainFiles:
         stop = (end + _RESIDENT_SIZE + size + 7) & ~7
         if size <= RESIDENT_LIMIT and stop + _END_SIZE <= RECORD_SIZE:
             allocated = (size + 7) & ~7
-            attribute = _data_header(size) + data
+            self._add(directory, shape, encoded, info, descriptor, allocated, size, _data_header(size) + data, stop)
         else:
             run, offset, allocated = self._allocator.allocate(size)
             self._allocator.write(offset, data)
             attribute = _data_in_clusters(run, size, allocated)
-            stop = end + len(attribute)
+            self._add(directory, shape, encoded, info, descriptor, allocated, size, attribute, end + len(attribute))
+
+    def put_reserved(self, directory: int, name: str, info: FileBasicInfo, descriptor: bytes, size: int) -> int:
+        """Adds a file of `size` bytes, more than `RESIDENT_LIMIT`, which the caller writes; see `put`.
+
+        Returns:
+            The offset of their place in the volume.
+        """
+        encoded = name.encode("utf-16-le", "surrogatepass")
+        shape = _shape(len(encoded) >> 1)
+        run, offset, allocated = self._allocator.allocate(size)
+        attribute = _data_in_clusters(run, size, allocated)
+        self._add(directory, shape, encoded, info, descriptor, allocated, size, attribute, shape.end + len(attribute))
+        return offset
+
+    def _add(
+        self,
+        directory: int,
+        shape: _Shape,
+        name: bytes,
+        info: FileBasicInfo,
+        descriptor: bytes,
+        allocated: int,
+        size: int,
+        attribute: bytes,
+        stop: int,
+    ) -> None:
         number = self._mft.new_record()
         kind = info.attributes << 32 | self._security.id_of(descriptor)
-        self._put(_BEFORE_USED, number, directory, shape, encoded, info, kind, allocated, size, attribute, stop)
+        self._put(_BEFORE_USED, number, directory, shape, name, info, kind, allocated, size, attribute, stop)
         self._directories.add_file(directory, number)
 
     def put_directory(self, number: int, directory: int, name: str, metadata: FileMetadata, index: bytes) -> None:

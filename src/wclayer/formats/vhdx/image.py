@@ -334,10 +334,7 @@ class Vhdx:
         Raises:
             VhdxError: the range is outside of the disk, or the disk is open for reading only.
         """
-        if not self._writable:
-            raise VhdxError("the disk is open for reading only")
-        if offset < 0 or offset + len(data) > self.size:
-            raise VhdxError(f"{len(data)} bytes at {offset} of a disk of {self.size}")
+        self._check_write(offset, len(data))
         if data:
             self._mark_written()
         self._limit_changes()
@@ -348,6 +345,41 @@ class Vhdx:
             self._write_block(block, start, view[:count])
             offset += count
             view = view[count:]
+
+    def reserve(self, offset: int, length: int) -> list[tuple[int, int]]:
+        """Makes room in the file for `length` bytes at `offset` of the virtual disk, which the caller writes there.
+
+        Returns:
+            Where they are in the file: the offset and length of each piece, in order.
+
+        Raises:
+            VhdxError: the range is outside of the disk, or the disk has a parent, or is open for reading only.
+        """
+        self._check_write(offset, length)
+        if self.parent is not None:
+            raise VhdxError("a disk with a parent says of each sector which of the two has it")
+        self._mark_written()
+        self._limit_changes()
+        places: list[tuple[int, int]] = []
+        while length:
+            block, start = divmod(offset, self.metadata.block_size)
+            count = min(length, self.metadata.block_size - start)
+            state, place = self.block_state(block)
+            if state is not BlockState.FULLY_PRESENT:
+                place = self._allocate(block, BlockState.FULLY_PRESENT)
+            if places and sum(places[-1]) == place + start:
+                places[-1] = places[-1][0], places[-1][1] + count
+            else:
+                places.append((place + start, count))
+            offset += count
+            length -= count
+        return places
+
+    def _check_write(self, offset: int, length: int) -> None:
+        if not self._writable:
+            raise VhdxError("the disk is open for reading only")
+        if offset < 0 or offset + length > self.size:
+            raise VhdxError(f"{length} bytes at {offset} of a disk of {self.size}")
 
     def _write_block(self, block: int, start: int, data: memoryview) -> None:
         state, place = self.block_state(block)

@@ -46,6 +46,9 @@ class FinishedLayer(LayerDirectory):
             raise self._damaged(f"entry {row.id}: size: {row.size}")
         return row
 
+    def lend_files(self) -> None:
+        self._lends_files = True
+
     def own_entries(self) -> Generator[EntryRow, None, None]:
         # In the original order.
         return self._rows(_OWN)

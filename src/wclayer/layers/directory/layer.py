@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from wclayer.errors import IN_THE_WAY, CorruptLayerError, FormatError, LayerError, from_os_error
 from wclayer.host import system
+from wclayer.layers.base import StoredStream
 from wclayer.layers.budget import Budget, stored_size
 from wclayer.layers.directory import database, rows
 from wclayer.layers.directory.database import EntryRow, from_column
@@ -40,6 +41,7 @@ class LayerDirectory(LayerEntries):
         """Counts the data that large files yield. Without a budget, the limits apply to each file separately."""
         self.hasher: Workers | None = None
         """A thread that hashes large files while they are read. Without it, whoever reads hashes them."""
+        self._lends_files = False
 
     def digest(self, row: EntryRow) -> bytes | None:
         """Returns the SHA-256 of the entry's main data stream; None if it has no such stream."""
@@ -114,12 +116,43 @@ class LayerDirectory(LayerEntries):
 
     def streams(self, row: EntryRow, *, has_data: bool) -> Iterator[DataStream]:
         """Yields the entry's data streams: the main one if it has one, then the alternate ones."""
-        if has_data:
+        if has_data and self._lends_files and row.sha256:
+            file = _LentFile(self, row, row.sha256)
+            yield StoredStream("", row.size, self.data_chunks(row), file=file, is_only=not row.streams)
+        elif has_data:
             small = row.size <= _READ_PIECE
             yield DataStream("", row.size, (self._whole_file(row),) if small else self.data_chunks(row))
         for stream in self.stream_rows(row):
             if stream.stream_id == StreamId.ALTERNATE_DATA:
                 yield DataStream(stream.name, stream.size, self.stream_chunks(stream), stream.attributes, stream.form)
+
+    def lend_files(self) -> None:
+        """Has `streams` lend the files of contents (`StoredStream`), unless they may change meanwhile."""
+
+    def open_lent(self, row: EntryRow) -> int | None:
+        """Opens the file of the contents for a process that copies them.
+
+        Returns:
+            Its descriptor, which the caller closes; None if it has holes, which are not copied.
+
+        Raises:
+            CorruptLayerError, AccessDeniedError, LayerError: see `open_file` and `data_chunks`.
+        """
+        fd = self.open_file(row)
+        if row.size <= _READ_PIECE:
+            return fd
+        try:
+            status = os.fstat(fd)
+            if status.st_size != row.size:
+                raise self.wrong_size(row, status.st_size)
+            if stored_size(status) < status.st_size:
+                system.close_read(fd)
+                return None
+            self._count(row, status)
+        except BaseException:
+            system.close_read(fd)
+            raise
+        return fd
 
     def stream_chunks(self, stream: StreamRow) -> Iterator[bytes]:
         """Yields the bytes of a stream.
@@ -173,12 +206,8 @@ class LayerDirectory(LayerEntries):
             status = os.fstat(fd)
             is_longer = status.st_size > row.size and self.is_being_written(row)
             if status.st_size != row.size and not is_longer:
-                raise self._wrong_size(row, fd)
-            # Counted before any byte is yielded, because the whole file may be a hole. Smaller files need no count:
-            # each takes enough space itself, together with its record.
-            budget = self.budget or Budget(str(self.path), limits_in_use())
-            budget.store(stored_size(status))
-            budget.spend(row.size, f"entry {self.path_of(row)[:300]!r}")
+                raise self.wrong_size(row, status.st_size)
+            self._count(row, status)
             left = row.size
             while left > 0 and (data := self._read(row, fd, _READ_PIECE)):
                 left -= len(data)
@@ -186,17 +215,30 @@ class LayerDirectory(LayerEntries):
                     digest.update(data)
                 yield data
             if left:
-                raise self._wrong_size(row, fd)
+                raise self.wrong_size(row, os.fstat(fd).st_size)
         finally:
             system.close_read(fd)
         if digest is not None and digest.digest() != row.sha256:
             raise self.wrong_contents(row)
 
+    def _count(self, row: EntryRow, status: os.stat_result) -> None:
+        """Counts a large file before any byte of it is read, because the whole file may be a hole.
+
+        Smaller files need no count: each takes enough space itself, together with its record.
+        """
+        budget = self.budget or Budget(str(self.path), limits_in_use())
+        budget.store(stored_size(status))
+        budget.spend(row.size, f"entry {self.path_of(row)[:300]!r}")
+
     def _read(self, row: EntryRow, fd: int, size: int) -> bytes:
         try:
             return os.read(fd, size)
         except OSError as error:
-            raise from_os_error(self.path / os.fsdecode(self.host_path(row)), error) from error
+            raise self.cannot_read(row, error) from error
+
+    def cannot_read(self, row: EntryRow, error: OSError) -> LayerError:
+        """Returns the error for contents that the host does not read."""
+        return from_os_error(self.path / os.fsdecode(self.host_path(row)), error)
 
     def _whole_file(self, row: EntryRow, *, verify: bool = True) -> bytes:
         """Returns all bytes of a small file, read in one piece."""
@@ -210,7 +252,7 @@ class LayerDirectory(LayerEntries):
                 # It has grown since its size was read.
                 data = data[: row.size]
             if len(data) != row.size:
-                raise self._wrong_size(row, fd)
+                raise self.wrong_size(row, os.fstat(fd).st_size)
         finally:
             system.close_read(fd)
         if verify and row.sha256 and hashlib.sha256(data).digest() != row.sha256:
@@ -271,8 +313,33 @@ class LayerDirectory(LayerEntries):
             f"its contents do not have the SHA-256 that {database.FILE_NAME} says",
         )
 
-    def _wrong_size(self, row: EntryRow, fd: int) -> LayerError:
+    def wrong_size(self, row: EntryRow, size: int) -> LayerError:
+        """Returns the error for contents of `size` bytes, which is not what the entry's record says."""
         return self.changed(row) or CorruptLayerError(
             self.path / os.fsdecode(self.host_path(row)),
-            f"is {os.fstat(fd).st_size} bytes long; {database.FILE_NAME} says {row.size}",
+            f"is {size} bytes long; {database.FILE_NAME} says {row.size}",
         )
+
+
+class _LentFile:
+    """The contents of an entry (`StoredFile`)."""
+
+    __slots__ = ("_layer", "_row", "sha256", "size")
+
+    def __init__(self, layer: LayerDirectory, row: EntryRow, sha256: bytes) -> None:
+        self._layer = layer
+        self._row = row
+        self.size = row.size
+        self.sha256 = sha256
+
+    def open(self) -> int | None:
+        return self._layer.open_lent(self._row)
+
+    def cannot_read(self, error: OSError) -> LayerError:
+        return self._layer.cannot_read(self._row, error)
+
+    def wrong_size(self, size: int) -> LayerError:
+        return self._layer.wrong_size(self._row, size)
+
+    def wrong_contents(self) -> LayerError:
+        return self._layer.wrong_contents(self._row)

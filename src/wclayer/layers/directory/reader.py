@@ -47,6 +47,10 @@ class DirectoryLayerReader(LayerReaderBase):
         """The end of the imported tar, if it was not the canonical end; otherwise None."""
         return self.layer.blob(TRAILER_FORM)
 
+    def lend_files(self) -> None:
+        """Has the reader lend the files of contents, so that a writer can have them copied (`StoredStream`)."""
+        self.layer.lend_files()
+
     def _advance(self) -> Entry | None:
         tombstone, row = self._next_tombstone, self._next_row
         if tombstone is not None and (row is None or self.layer.comes_before(tombstone, row)):

@@ -43,10 +43,19 @@ class RawDisk:
         Raises:
             DiskError: the range is outside of the disk.
         """
-        if offset < 0 or offset + len(data) > self.size:
-            raise DiskError(f"{len(data)} bytes at {offset} of a disk of {self.size}")
+        self.reserve(offset, len(data))
         self._file.seek(offset)
         self._file.write(data)
+
+    def reserve(self, offset: int, length: int) -> list[tuple[int, int]]:
+        """Returns where `length` bytes at `offset` are in the file (see `Vhdx.reserve`).
+
+        Raises:
+            DiskError: the range is outside of the disk.
+        """
+        if offset < 0 or offset + length > self.size:
+            raise DiskError(f"{length} bytes at {offset} of a disk of {self.size}")
+        return [(offset, length)]
 
     def flush(self) -> None:
         """Flushes the written bytes to the host."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from wclayer.errors import FormatError, InvalidParameterError, NotSupportedError, boundary, errors_at
 from wclayer.formats.disk import Disk
 from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE, VolumeBuilder
 from wclayer.formats.ntfs.file_metadata import FileMetadata
 from wclayer.formats.ntfs.number_table import NumberTable
-from wclayer.layers.base import LayerWriterBase
+from wclayer.formats.ntfs.streams import RESIDENT_LIMIT
+from wclayer.layers.base import LayerWriterBase, StoredFile, StoredStream
 from wclayer.layers.names import ROOTS, NameChecker
 from wclayer.model import DataStream, Entry
 from wclayer.win32.attributes import DIRECTORY, SPARSE_FILE, FileAttributes
@@ -20,6 +23,14 @@ _IGNORED = frozenset({int(StreamId.LINK), int(StreamId.OBJECT_ID)})
 """Extra streams that are not written as such: the names of a file, which the volume has anyway, and its object id."""
 _ENCRYPTED = int(FileAttributes.ENCRYPTED)
 _ROOT_ATTRIBUTES = int(FileAttributes.DIRECTORY | FileAttributes.HIDDEN | FileAttributes.SYSTEM)
+
+
+class Copier(Protocol):
+    """Copies files in another process (`ContentCopier`)."""
+
+    def take(self, file: StoredFile) -> bool: ...
+    def place(self, offset: int) -> None: ...
+    def finish(self) -> None: ...
 
 
 @boundary
@@ -37,6 +48,7 @@ class VolumeLayerWriter(LayerWriterBase):
         time: the FILETIME of the volume's own files.
         hidden_sectors: the number of sectors of the disk before the volume.
         names: checks the entries; it may be the one that the reader uses.
+        copier: copies the contents of files that a reader lends; None to read them all.
 
     Raises:
         NtfsError: a volume cannot have these sizes.
@@ -56,9 +68,11 @@ class VolumeLayerWriter(LayerWriterBase):
         time: int,
         hidden_sectors: int = 0,
         names: NameChecker | None = None,
+        copier: Copier | None = None,
     ) -> None:
         super().__init__(target, names or NameChecker(target, is_base=False))
         self._whole = whole
+        self._copier = copier
         root = FileMetadata(time, time, time, time, _ROOT_ATTRIBUTES, volume_root().encode())
         with errors_at(target, damage=InvalidParameterError):
             self._builder = VolumeBuilder(
@@ -79,20 +93,41 @@ class VolumeLayerWriter(LayerWriterBase):
         self._has_main = False
 
     def _put_plain(self, entry: Entry, key: str, data: bytes) -> bool:
-        path, _, name = entry.name.rpartition("/")
-        info = entry.info
-        parent_key = key[: len(path)]
+        parent = self._parent_of_plain(entry, key)
+        info, security = entry.info, entry.security
+        if parent is None or info is None or security is None:
+            return False
+        self._builder.put_plain_file(parent, entry.name.rpartition("/")[2], info, security, data)
+        return True
+
+    def _put_stored(self, entry: Entry, key: str, stream: StoredStream) -> bool:
+        if self._copier is None or entry.size <= RESIDENT_LIMIT:
+            return False
+        parent = self._parent_of_plain(entry, key)
+        info, security = entry.info, entry.security
+        if parent is None or info is None or security is None:
+            # `_put_plain` would not take it either.
+            self._put_in_steps(entry, (stream,))
+            return True
+        if not self._copier.take(stream.file):
+            return False
+        name = entry.name.rpartition("/")[2]
+        self._copier.place(self._builder.reserve_plain_file(parent, name, info, security, entry.size))
+        return True
+
+    def _parent_of_plain(self, entry: Entry, key: str) -> int | None:
+        """Returns the number of a file's directory, or None if the file has to take the usual steps."""
+        if entry.info is None or entry.info.attributes & _ENCRYPTED:
+            return None
+        parent_key = key[: max(entry.name.rfind("/"), 0)]
         last_key, parent = self._last_directory
         if parent_key != last_key:
             found = self._directories.get(parent_key)
             if found is None:
-                return False
+                return None
             parent = found
             self._last_directory = parent_key, parent
-        if info is None or entry.security is None or info.attributes & _ENCRYPTED:
-            return False
-        self._builder.put_plain_file(parent, name, info, entry.security, data)
-        return True
+        return parent
 
     def _begin(self, entry: Entry, key: str) -> None:
         self._entry = entry
@@ -181,6 +216,16 @@ class VolumeLayerWriter(LayerWriterBase):
         self._builder.add_link(parent, name, file)
         return True
 
+    def _copy_stream(self, stream: StoredStream) -> bool:
+        is_sparse = self._is_sparse and not stream.name
+        if self._copier is None or self._is_link or is_sparse or stream.size <= RESIDENT_LIMIT:
+            return False
+        if not self._copier.take(stream.file):
+            return False
+        self._has_main = self._has_main or not stream.name
+        self._copier.place(self._builder.reserve_stream(stream.name, stream.size))
+        return True
+
     def _open_stream(self, stream: DataStream) -> None:
         if self._is_link:
             return
@@ -208,6 +253,8 @@ class VolumeLayerWriter(LayerWriterBase):
 
     def _finish(self) -> None:
         self._builder.finish()
+        if self._copier is not None:
+            self._copier.finish()
 
     def _discard(self) -> None:
         """Does nothing: the caller owns the disk, and discards it."""
