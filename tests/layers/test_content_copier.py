@@ -347,17 +347,24 @@ def test_a_host_with_few_descriptors_has_few_files_waiting(
     lower = resource.prlimit
 
     def limited(process: int, kind: int, limits: tuple[int, int]) -> None:
-        lower(process, kind, (64, 64))
+        lower(process, kind, (512, 512))
         raise PermissionError(errno.EPERM, "it may not have more")
 
     monkeypatch.setattr(resource, "prlimit", limited)
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (64, 1 << 20))
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (512, 1 << 20))
     with (tmp_path / "disk").open("w+b") as disk, ContentCopier(disk.fileno(), _same) as copier:
         file = _file(tmp_path / "f", b"x" * 100_000)
         for number in range(300):
             _copy(copier, file, 100_000 * number)
         copier.finish()
     assert (tmp_path / "disk").read_bytes() == b"x" * 30_000_000
+
+
+def test_a_process_that_may_open_few_files_copies_them_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content_copier, "_START_AFTER", 0)
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (64, 1 << 20))
+    with (tmp_path / "disk").open("w+b") as disk, ContentCopier(disk.fileno(), _same) as copier:
+        assert not any(copier.take(_file(tmp_path / "f", b"x" * 1000)) for _ in range(3))
 
 
 def test_a_copy_ends_when_nobody_waits_for_it(tmp_path: Path) -> None:

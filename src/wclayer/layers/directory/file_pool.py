@@ -18,6 +18,7 @@ from contextlib import ExitStack, suppress
 from typing import BinaryIO, cast
 
 from wclayer.host.root import write_all
+from wclayer.host.worker import start_worker
 from wclayer.layers.directory import file_worker
 
 assert sys.platform == "linux"
@@ -200,12 +201,9 @@ class _Worker:
                 arena_fd = file.fileno()
                 self._arena = mmap.mmap(arena_fd, _ARENA_BYTES)
                 undo.callback(self._arena.close)
-                # Isolated and without site: it starts in a few milliseconds, whatever the caller's environment is.
-                numbers = map(str, (root_fd, arena_fd, _ARENA_BYTES))
-                command = [sys.executable, "-I", "-S", file_worker.__file__, *numbers]
-                self._process = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
-                    pass_fds=[fd for fd in (root_fd, lock_fd, arena_fd) if fd >= 0],
+                self._process = start_worker(
+                    file_worker, (root_fd, arena_fd), (str(_ARENA_BYTES),), held=[] if lock_fd < 0 else [lock_fd],
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 )  # fmt: skip
                 undo.callback(self.kill)
             assert self._process.stdin is not None

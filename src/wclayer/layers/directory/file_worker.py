@@ -22,7 +22,6 @@ import errno
 import hashlib
 import mmap
 import os
-import signal
 import struct
 import sys
 from contextlib import suppress
@@ -183,7 +182,6 @@ def set_times(fd: int, access: int, modify: int) -> None:
 
 def main() -> None:
     """Works until the input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     root, arena, size = map(int, sys.argv[1:])
     maker = Maker(root, memoryview(mmap.mmap(arena, size, access=mmap.ACCESS_READ)))
     read = sys.stdin.buffer.read

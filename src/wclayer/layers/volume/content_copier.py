@@ -21,6 +21,7 @@ from typing import Self
 
 from wclayer.host import system
 from wclayer.host.waiting import retry
+from wclayer.host.worker import start_worker
 from wclayer.layers.base import StoredFile
 from wclayer.layers.volume import copy_worker
 
@@ -37,6 +38,8 @@ _PATIENCE = 10
 _FILES_AHEAD = 1024
 """The number of files that may wait for the worker, so that it has work while there are only names. They are open
 there, so there are at most half as many as the host lets it open."""
+_LEAST_OPEN = 512
+"""Where a process may have fewer open files, the layers need them, and a batch of open files leaves too few."""
 
 
 class _TooManyError(OSError):
@@ -45,7 +48,7 @@ class _TooManyError(OSError):
 
 class ContentCopier:
     """A worker process that copies files. It starts when there is enough for it to do; before that, and on a host that
-    starts no process, no file is taken.
+    starts no process or lets it open only few files, no file is taken.
 
     Leaving the context ends the process at once.
 
@@ -133,14 +136,14 @@ class ContentCopier:
             self._wait()
 
     def _start(self) -> None:
+        limit, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if limit < _LEAST_OPEN:
+            return
         ours, theirs = socket.socketpair()
         try:
-            # Isolated and without site: it starts in a few milliseconds, whatever the caller's environment is.
-            command = [sys.executable, "-I", "-S", copy_worker.__file__, str(theirs.fileno()), str(self._target)]
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(theirs.fileno(), self._target)
+            self._process = start_worker(
+                copy_worker, (theirs.fileno(), self._target), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
             )
-            limit, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
             with suppress(OSError):
                 resource.prlimit(self._process.pid, resource.RLIMIT_NOFILE, (highest, highest))
                 limit = highest

@@ -17,7 +17,6 @@ import errno
 import hashlib
 import os
 import select
-import signal
 import socket
 import struct
 import sys
@@ -178,7 +177,6 @@ def receive(connection: socket.socket, size: int) -> bytes:
 
 def main() -> None:
     """Works until the connection ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = socket.socket(fileno=int(sys.argv[1]))
     with suppress(ConnectionError, CallerGoneError):
         Copier(connection, int(sys.argv[2])).work()

@@ -1,0 +1,78 @@
+"""Worker processes start whatever the descriptors of their caller are, and interrupts do not reach them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from wclayer.host.worker import start_worker
+from wclayer.layers.directory import file_worker
+from wclayer.layers.volume import copy_worker
+
+_MAKE_AND_CONVERT = """
+import os, sys
+for number in map(int, sys.argv[1]):
+    os.close(number)
+import wclayer
+from tests.support import directory, put_file
+from wclayer.layers.directory.writer import DirectoryLayerWriter
+from wclayer.layers.volume import content_copier
+
+content_copier._START_AFTER = 0
+with DirectoryLayerWriter("layer") as writer:
+    writer.put(directory("Files"))
+    for number in range(1000):
+        put_file(writer, f"Files/{number}", b"%d" % number * 400)
+wclayer.convert_layer("layer", "disk", to="ntfs", size=64 << 20, reproducible=True)
+"""
+
+
+def _run(folder: Path, closed: str) -> str:
+    folder.mkdir()
+    root = Path(__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": f"{root / 'src'}:{root}"}
+    subprocess.run([sys.executable, "-c", _MAKE_AND_CONVERT, closed], cwd=folder, env=environment, check=True)
+    return hashlib.sha256((folder / "disk").read_bytes()).hexdigest()
+
+
+def test_a_caller_without_standard_streams_makes_the_same(tmp_path: Path) -> None:
+    expected = _run(tmp_path / "all", "")
+    for closed in ("0", "1", "01", "012"):
+        assert _run(tmp_path / closed, closed) == expected, closed
+
+
+@pytest.mark.parametrize("program", [copy_worker, file_worker])
+def test_interrupts_do_not_reach_a_worker_while_it_starts(program: ModuleType, tmp_path: Path) -> None:
+    with (tmp_path / "f").open("w+b") as file:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        process = start_worker(program, [file.fileno()] * 2, ["1"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        # It has not been waited for, so this can be read even if the program has ended.
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        process.kill()
+        process.wait()
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+    blocked = re.search(r"^SigBlk:\s*(\w+)$", status, re.MULTILINE)
+    assert blocked is not None
+    assert int(blocked[1], 16) >> (signal.SIGINT - 1) & 1
+
+
+def test_a_program_in_a_zip_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "import os, sys\nif __name__ == '__main__':\n    os.write(int(sys.argv[1]), sys.argv[2].encode())\n"
+    with zipfile.ZipFile(tmp_path / "package.zip", "w") as file:
+        file.writestr("program_in_a_zip.py", source)
+    monkeypatch.syspath_prepend(str(tmp_path / "package.zip"))
+    program = importlib.import_module("program_in_a_zip")
+    with (tmp_path / "out").open("w+b") as out:
+        process = start_worker(program, [out.fileno()], ["word"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        assert process.wait() == 0
+    assert (tmp_path / "out").read_bytes() == b"word"
