@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from wclayer.explore.model.chain_files import ChainFiles
 from wclayer.explore.model.explored import ExploredChain
 from wclayer.explore.model.explored_disk import ExploredDisk
 from wclayer.explore.model.files import FileItem
+from wclayer.explore.widgets import marked_pane
 from wclayer.model import LayerWriter
 
 
@@ -127,6 +130,22 @@ def test_a_damaged_directory_is_missing_in_the_sums_and_told(damaged: ExploredDi
         await driven.press("j", "l")
         assert "C:\\c\\wanted.txt" in driven.text()
 
+    drive(damaged, steps, (200, 40))
+
+
+def test_sums_that_are_known_later_are_told_of_what_is_chosen(
+    damaged: ExploredDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = marked_pane.count_totals
+
+    def late(*arguments: Any) -> None:
+        time.sleep(0.5)
+        counted(*arguments)
+
+    async def steps(driven: Driven) -> None:
+        assert "without what is in 1 directory that cannot be read" in driven.text()
+
+    monkeypatch.setattr(marked_pane, "count_totals", late)
     drive(damaged, steps, (200, 40))
 
 

@@ -38,7 +38,7 @@ FILE_SECURITY = from_sddl("O:BAG:SYD:(A;;FA;;;BA)").encode()
 def _is_old_kernel() -> bool:
     """Returns whether the kernel does not write directly to files that are mapped: Linux before 6.6."""
     found = re.match(r"(\d+)\.(\d+)", platform.release())
-    return found is None or tuple(map(int, found.groups())) < (6, 6)
+    return sys.platform == "linux" and (found is None or tuple(map(int, found.groups())) < (6, 6))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import wclayer
 from tests.support import put_directories, put_file, witness
 from wclayer.view.fuse import mount
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs FUSE")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs fusermount3")
 
 MANY = [f"f{number:05}" for number in range(1500)]
 _ROOM = 4096

@@ -132,6 +132,8 @@ class ExploreApp(App[None]):
         self._switcher = ContentSwitcher(initial="files")
         self._search_line = Input(id="search", placeholder=_PLACEHOLDER, compact=True)
         self._stopped = threading.Event()
+        self._detailed = ""
+        """The title of the details that are shown."""
 
     def get_driver_class(self) -> type[Driver]:
         """Returns the driver of the terminal: our own where Textual has chosen its own for POSIX."""
@@ -226,29 +228,31 @@ class ExploreApp(App[None]):
             elif pane.shown_layer.number != self.desk.view.layer:
                 self._change_view(replace(self.desk.view, layer=pane.shown_layer.number))
         if pane is self.focused or (pane is self.pane and not isinstance(self.focused, LayersPane)):
-            self._show_details()
+            self._show_details(keep_place=message.is_same)
 
     def on_descendant_focus(self) -> None:
         """Shows the details of what is chosen in the pane that has the focus now."""
         if isinstance(self.focused, Pane) and not isinstance(self.focused, TextPane):
             self._show_details()
 
-    def _show_details(self) -> None:
-        start(self, self._read_details, "detail", alone=True)
+    def _show_details(self, *, keep_place: bool = False) -> None:
+        start(self, partial(self._read_details, keep_place), "detail", alone=True)
 
-    async def _read_details(self) -> None:
+    async def _read_details(self, keep_place: bool) -> None:
         if isinstance(self.focused, LayersPane):
             self._show_layer()
         else:
-            self._put_details(await self.tab.details() or Details("", ()))
+            self._put_details(await self.tab.details() or Details("", ()), keep_place=keep_place)
 
     def _show_layer(self) -> None:
         self._put_details(self.layers.details())
 
-    def _put_details(self, details: Details) -> None:
+    def _put_details(self, details: Details, *, keep_place: bool = False) -> None:
         detail = self.detail
         detail.show_title(line_of(details.title, self.size.width), self.desk.preview.value if details.facts else "")
-        detail.show(details.facts)
+        # What was chosen may be another thing when its details are there.
+        detail.show(details.facts, keep_place=keep_place and details.title == self._detailed)
+        self._detailed = details.title
 
     # Views.
 

@@ -181,6 +181,9 @@ class MarkedPane(TreePane[Item], Generic[Item]):
             self.rows_changed(chosen)
         else:
             self.refresh()
+            if (item := self.item) is not None and item.is_directory:
+                # Its details were told without its sums.
+                self.post_message(self.Moved(self, is_same=True))
 
     def size_order(self, item: Item) -> int:
         if not item.is_directory:

@@ -89,11 +89,12 @@ class Pane(ScrollView, can_focus=True):
     virtual_size: Reactive[Size] = Reactive(Size(0, 0), repaint=False)
 
     class Moved(Message):
-        """The user has chosen another line."""
+        """The user has chosen another line, or more has become known of the chosen one (`is_same`)."""
 
-        def __init__(self, pane: Pane) -> None:
+        def __init__(self, pane: Pane, *, is_same: bool = False) -> None:
             super().__init__()
             self.pane = pane
+            self.is_same = is_same
 
     _titles = ("", "")
     has_cursor = True
