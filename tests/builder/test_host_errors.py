@@ -42,7 +42,7 @@ _SCRIPTS = [
     [*((method, line, ("cmd", "/S", "/C")) for method, line in _LINES), *((m, t, _POWERSHELL) for m, t in _SCRIPTS)],
 )
 def test_what_the_host_refuses_ends_the_build(
-    method: str, line: str, shell: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, line: str, shell: tuple[str, ...], tmp_path: Path, bases: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = tmp_path / "run" / "layer.db"
 
@@ -50,7 +50,7 @@ def test_what_the_host_refuses_ends_the_build(
         with errors_at(database):
             raise PermissionError(errno.EACCES, "Permission denied", str(database))
 
-    with scratch_view(tmp_path) as view:
+    with scratch_view(tmp_path, bases) as view:
         console = Console(view)
         monkeypatch.setattr(LayerView, method, refuse)
         with pytest.raises(AccessDeniedError) as caught:
@@ -58,11 +58,13 @@ def test_what_the_host_refuses_ends_the_build(
     assert caught.value.path == str(database)
 
 
-def test_what_a_view_refuses_is_an_error_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_view_refuses_is_an_error_of_the_command(
+    tmp_path: Path, bases: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_arguments: object, **_options: object) -> None:
         raise AccessDeniedError("Files/t/new", "is protected")
 
-    with scratch_view(tmp_path) as view:
+    with scratch_view(tmp_path, bases) as view:
         console = Console(view)
         monkeypatch.setattr(LayerView, "mkdir", refuse)
         assert console.run("mkdir C:\\t\\new") == 1

@@ -19,7 +19,7 @@ from wclayer.explore.model.chain_files import ChainFiles
 from wclayer.explore.model.explored import ExploredChain
 from wclayer.explore.model.explored_disk import ExploredDisk
 from wclayer.explore.model.files import FileItem
-from wclayer.explore.widgets import marked_pane
+from wclayer.explore.model.totals import count_totals
 from wclayer.model import LayerWriter
 
 
@@ -136,16 +136,14 @@ def test_a_damaged_directory_is_missing_in_the_sums_and_told(damaged: ExploredDi
 def test_sums_that_are_known_later_are_told_of_what_is_chosen(
     damaged: ExploredDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counted = marked_pane.count_totals
-
     def late(*arguments: Any) -> None:
         time.sleep(0.5)
-        counted(*arguments)
+        count_totals(*arguments)
 
     async def steps(driven: Driven) -> None:
         assert "without what is in 1 directory that cannot be read" in driven.text()
 
-    monkeypatch.setattr(marked_pane, "count_totals", late)
+    monkeypatch.setattr("wclayer.explore.widgets.marked_pane.count_totals", late)
     drive(damaged, steps, (200, 40))
 
 

@@ -17,8 +17,8 @@ from collections import deque
 from contextlib import ExitStack, suppress
 from typing import BinaryIO, cast
 
+from wclayer.host import worker_process
 from wclayer.host.root import write_all
-from wclayer.host.worker import start_worker
 from wclayer.layers.directory import file_worker
 
 assert sys.platform == "linux"
@@ -201,7 +201,7 @@ class _Worker:
                 arena_fd = file.fileno()
                 self._arena = mmap.mmap(arena_fd, _ARENA_BYTES)
                 undo.callback(self._arena.close)
-                self._process = start_worker(
+                self._process = worker_process.start_worker(
                     file_worker, (root_fd, arena_fd), (str(_ARENA_BYTES),), held=[] if lock_fd < 0 else [lock_fd],
                     stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 )  # fmt: skip

@@ -19,9 +19,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from wclayer.host import system
+from wclayer.host import system, worker_process
 from wclayer.host.waiting import retry
-from wclayer.host.worker import start_worker
 from wclayer.layers.base import StoredFile
 from wclayer.layers.volume import copy_worker
 
@@ -141,7 +140,7 @@ class ContentCopier:
             return
         ours, theirs = socket.socketpair()
         try:
-            self._process = start_worker(
+            self._process = worker_process.start_worker(
                 copy_worker, (theirs.fileno(), self._target), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
             )
             with suppress(OSError):

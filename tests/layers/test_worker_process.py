@@ -15,7 +15,7 @@ from types import ModuleType
 
 import pytest
 
-from wclayer.host.worker import start_worker
+from wclayer.host.worker_process import start_worker
 from wclayer.layers.directory import file_worker
 from wclayer.layers.volume import copy_worker
 
