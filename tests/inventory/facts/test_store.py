@@ -125,6 +125,22 @@ def test_damaged_facts_are_not_held(files: dict[str, Path], tmp_path: Path) -> N
     assert _names(tmp_path / "cache") == set()
 
 
+def test_a_folder_of_which_a_file_is_open_elsewhere_may_stay(files: dict[str, Path], tmp_path: Path) -> None:
+    store = FactsStore(tmp_path / "facts")
+    for digest, file in files.items():
+        store.put(digest, file)
+    first, *others = files
+    cache = FactsCache(store, tmp_path / "cache", 1)
+    with cache.hold([first]) as folders:
+        pass
+    with (folders[0] / "layer.db").open("rb"):
+        for digest in others:
+            with cache.hold([digest]) as held:
+                assert (held[0] / "layer.db").is_file()
+    with cache.hold(others[:1]):
+        assert first.partition(":")[2] not in _names(tmp_path / "cache")
+
+
 def _use(place: Path, digests: list[str], seed: int, result: multiprocessing.Queue[str]) -> None:
     """Holds some facts again and again, in a cache that has room for few of them."""
     chance = random.Random(seed)
@@ -154,7 +170,8 @@ def test_processes_share_a_cache(files: dict[str, Path], tmp_path: Path) -> None
         for user in users:
             user.start()
             stack.callback(user.join)
-        assert [result.get(timeout=120) for _ in users] == ["done"] * 3
+        results = [result.get(timeout=120) for _ in users]
+        assert results == ["done"] * 3, "\n".join(results)
     assert [user.exitcode for user in users] == [0, 0, 0]
     assert all(len(name) == 64 for name in _names(tmp_path / "cache"))
 

@@ -85,7 +85,8 @@ class FactsCache:
             if left <= 0:
                 return
             if name != besides.name:
-                with suppress(LayerBusyError, FileNotFoundError):
+                # Windows also refuses to rename a folder of which another process looks at the sizes.
+                with suppress(PermissionError, FileNotFoundError):
                     remove_whole(self._folder / name)
                     left -= self._sizes[name]
 
@@ -95,6 +96,6 @@ def _size(folder: Path) -> int:
     size = 0
     for place, _, names in os.walk(folder):
         for name in names:
-            with suppress(FileNotFoundError):
+            with suppress(PermissionError, FileNotFoundError):
                 size += os.lstat(os.path.join(place, name)).st_size
     return size
