@@ -156,8 +156,7 @@ class Volume:
             self._is_open = False
             try:
                 for file in tuple(self._open.values()):
-                    file.shut()
-                self._open.clear()
+                    self._shut(file)
                 if self.scratch is not None and durability.is_wanted():
                     self.scratch.sync_all()
             finally:
@@ -346,9 +345,16 @@ class Volume:
         with self.lock:
             file.users -= 1
             if file.users == 0 and self._is_open:
-                if self._open.get(file.file) is file:
-                    del self._open[file.file]
-                file.shut()
+                self._shut(file)
+
+    def _shut(self, file: OpenFile) -> None:
+        """Closes an open file, after its last use."""
+        try:
+            # What other processes have changed is read before its writes are recorded, and must reach this file, too.
+            file.shut()
+        finally:
+            if self._open.get(file.file) is file:
+                del self._open[file.file]
 
     def open_stream(self, node: Node, name: str) -> StreamBuffer:
         """Opens an alternate stream, which must exist."""

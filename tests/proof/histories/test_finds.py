@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from wclayer.layers.directory.scratch import ScratchDirectory, is_scratch
 from wclayer.layers.directory.scratch_layer import ScratchLayer
 from wclayer.view.fuse import mount
 from wclayer.view.layer_view import LayerView
+from wclayer.view.open_files import OpenFile
 
 pytestmark = [
     pytest.mark.histories,
@@ -81,6 +83,47 @@ def test_a_file_that_two_write_to_is_as_long_as_both_made_it(views: tuple[LayerV
         assert list(wclayer.check_layer(scratch)) == []
         second.write(b"4")
     assert other.read_bytes("f") == b"1234"
+
+
+@pytest.mark.parametrize("size", [0, 1 << 20], ids=["shorter", "longer"])
+def test_contents_that_are_replaced_before_a_written_file_is_closed_keep_their_record(
+    size: int, views: tuple[LayerView, LayerView], scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = views
+    truncate = OpenFile.truncate
+
+    def truncate_first(file: OpenFile, size: int) -> None:
+        truncate(file, size)
+        with other.replacing("f") as new:
+            new.write(b"new contents")
+
+    other.write_bytes("f", b"old")
+    monkeypatch.setattr(OpenFile, "truncate", truncate_first)
+    one.truncate("f", size)
+    assert list(wclayer.check_layer(scratch)) == []
+    assert one.read_bytes("f") == other.read_bytes("f") == b"new contents"
+    assert one.stat("f").size == 12
+
+
+def test_a_view_that_closes_reads_nothing_of_files_that_it_has_closed(views: tuple[LayerView, LayerView]) -> None:
+    one, other = views
+    files = [one.open(name, "wb", buffering=0) for name in ("f", "g", "h")]
+    for file in files:
+        file.write(b"first")
+    shut = OpenFile.shut
+
+    def shut_and_change(file: OpenFile) -> None:
+        shut(file)
+        with other.replacing("f") as new:
+            new.write(b"new contents")
+
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OpenFile, "shut", shut_and_change)
+        one.close()
+    assert other.read_bytes("f") == b"new contents"
+    assert other.read_bytes("h") == b"first"
+    assert len(os.listdir("/proc/self/fd")) < before
 
 
 def test_contents_that_are_replaced_while_somebody_writes_to_them_keep_their_record(
