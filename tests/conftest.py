@@ -4,7 +4,6 @@ CI skips nothing."""
 from __future__ import annotations
 
 import compileall
-import gc
 import os
 import re
 import sys
@@ -93,14 +92,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
     from xdist.scheduler import WorkStealingScheduling
 
     return WorkStealingScheduling(config, log)
-
-
-def pytest_collection_finish() -> None:
-    """Keeps thousands of modules and tests out of what the collector looks through, in tests that call it, too."""
-    gc.collect()
-    # With newer versions of Python, hypothesis asks the collector who holds a source of random numbers.
-    if sys.version_info < (3, 14):
-        gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
