@@ -9,16 +9,15 @@ import pytest
 
 from tests.explore.made import Driven, drive, explored
 from tests.explore.uses import (
+    EVERYWHERE,
     Use,
     at,
-    focused,
     is_closed,
     is_open,
     keys_of_bindings,
     layer,
     press,
     shows,
-    tab,
     without,
 )
 from wclayer import sample
@@ -75,22 +74,7 @@ USES = [
     Use("minus", lambda driven: "License.txt" not in driven.text()),
     Use("ctrl+u", without(Mark.SAME)),
     Use("equals_sign", lambda driven: "Documents and Settings" not in driven.text()),
-    # Everywhere.
-    Use("question_mark", lambda driven: isinstance(driven.app.screen, KeysScreen)),
-    Use("f1", shows("Go up a page")),
-    Use("tab", focused("detail")),
-    Use("tab", focused("layers"), "tab"),
-    Use("shift+tab", focused("layers")),
-    Use("1", tab("files"), "2"),
-    Use("2", tab("registry")),
-    Use("3", tab("inventory")),
-    Use("4", tab("image")),
-    Use("5", tab("waste")),
-    Use("right_square_bracket", tab("registry")),
-    Use("left_square_bracket", tab("files"), "2"),
-    Use("slash", focused("search")),
-    Use("ctrl+f", focused("search")),
-    Use("escape", focused("files"), "/ a"),
+    *EVERYWHERE,
     Use("v", lambda driven: driven.app.desk.view.kind is ViewKind.ALL),
     Use("ctrl+l", lambda driven: driven.app.desk.view.kind is ViewKind.LAYER, "v"),
     Use("t", shows("without times")),

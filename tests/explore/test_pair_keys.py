@@ -9,16 +9,15 @@ import pytest
 from tests.explore.chains import base, update
 from tests.explore.made import Driven, drive, explored_pair
 from tests.explore.uses import (
+    EVERYWHERE,
     Check,
     Use,
     at,
-    focused,
     is_closed,
     is_open,
     keys_of_bindings,
     press,
     shows,
-    tab,
     without,
 )
 from tests.support import put_directories, put_file
@@ -28,7 +27,7 @@ from wclayer.explore.model.explored import ViewKind
 from wclayer.explore.model.marks import Mark
 from wclayer.explore.model.pair import ExploredPair
 from wclayer.explore.model.preview import PreviewKind
-from wclayer.explore.widgets.dialogs import KeysScreen, QuestionScreen
+from wclayer.explore.widgets.dialogs import QuestionScreen
 from wclayer.model import Entry, LayerWriter
 
 
@@ -96,22 +95,7 @@ USES = [
     Use("minus", lambda driven: "▸ old" not in driven.text()),
     Use("ctrl+u", without(Mark.SAME)),
     Use("equals_sign", lambda driven: "▸ Hives" not in driven.text()),
-    # Everywhere.
-    Use("question_mark", lambda driven: isinstance(driven.app.screen, KeysScreen)),
-    Use("f1", shows("Go up a page")),
-    Use("tab", focused("detail")),
-    Use("tab", focused("layers"), "tab"),
-    Use("shift+tab", focused("layers")),
-    Use("1", tab("files"), "2"),
-    Use("2", tab("registry")),
-    Use("3", tab("inventory")),
-    Use("4", tab("image")),
-    Use("5", tab("waste")),
-    Use("right_square_bracket", tab("registry")),
-    Use("left_square_bracket", tab("files"), "2"),
-    Use("slash", focused("search")),
-    Use("ctrl+f", focused("search")),
-    Use("escape", focused("files"), "/ a"),
+    *EVERYWHERE,
     Use("v", only_view),
     Use("ctrl+l", only_view),
     Use("t", shows("without times")),

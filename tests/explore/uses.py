@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from tests.explore.made import Driven, drive
 from wclayer.explore.model.explored import Explorable
 from wclayer.explore.model.marks import ALL_MARKS, Mark
+from wclayer.explore.widgets.dialogs import KeysScreen
 
 Check = Callable[[Driven], bool]
 
@@ -86,3 +87,23 @@ def keys_of_bindings(bindings: Sequence[BindingType]) -> Iterator[str]:
         assert isinstance(binding, Binding)
         assert binding.description, binding
         yield from binding.key.split(",")
+
+
+EVERYWHERE = [
+    Use("question_mark", lambda driven: isinstance(driven.app.screen, KeysScreen)),
+    Use("f1", shows("Go up a page")),
+    Use("tab", focused("detail")),
+    Use("tab", focused("layers"), "tab"),
+    Use("shift+tab", focused("layers")),
+    Use("1", tab("files"), "2"),
+    Use("2", tab("registry")),
+    Use("3", tab("inventory")),
+    Use("4", tab("image")),
+    Use("5", tab("waste")),
+    Use("right_square_bracket", tab("registry")),
+    Use("left_square_bracket", tab("files"), "2"),
+    Use("slash", focused("search")),
+    Use("ctrl+f", focused("search")),
+    Use("escape", focused("files"), "/ a"),
+]
+"""What is the same of each image, and of two that are compared."""

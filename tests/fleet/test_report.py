@@ -14,6 +14,7 @@ import wclayer
 from tests.fleet.made_fleet import BASES, MadeFleet, add_image, by_bucket, made_fleet, write_fleet
 from tests.pages.axe import violations
 from tests.pages.browser import Browser, Page, started
+from tests.pages.hostile import HOSTILE
 from tests.support import text
 from wclayer.errors import InvalidDataError, InvalidParameterError, PathNotFoundError
 from wclayer.fleet.tables.dataset import BucketRows, Dataset
@@ -24,22 +25,6 @@ from wclayer.win32.shown import size_text
 
 _SCAN = datetime(2026, 1, 1, tzinfo=UTC)
 _READ = ("ok", "incomplete")
-_HOSTILE = [
-    "</script><script>window.ran=1</script>",
-    "<img src=http://example.org/x onerror=window.ran=1>",
-    '"><svg onload=window.ran=1>',
-    "' onmouseover=window.ran=1 '",
-    "{{script}}",
-    "<!--<script>",
-    "\u202egnp.exe",
-    "\x1b[31mred\x1b[0m",
-    "javascript:window.ran=1",
-    "line\u2028separator",
-    "&lt;already&gt;",
-    "__proto__",
-    "x" * 5000,
-]
-"""Texts that a browser or a terminal would obey."""
 _LARGEST = (1 << 63) - 1
 _FIRST_TIME, _LAST_TIME = (each.replace(tzinfo=UTC) for each in (datetime.min, datetime.max))
 _TABLES = (
@@ -308,7 +293,7 @@ def _hostile_rows() -> BucketRows:
     def hostile() -> str:
         nonlocal number
         number += 1
-        return f"{_HOSTILE[number % len(_HOSTILE)]} {number}"
+        return f"{HOSTILE[number % len(HOSTILE)]} {number}"
 
     images = [
         row._replace(
@@ -325,7 +310,7 @@ def _hostile_rows() -> BucketRows:
     # The same in all, so that they are among the most frequent.
     packages += [
         PackageRow(image.image, text, text, f"{text} {image.image}", text, text, text, None, False, "{}")
-        for image in images if image.image for text in _HOSTILE[:4]
+        for image in images if image.image for text in HOSTILE[:4]
     ]  # fmt: skip
     updates = [row._replace(kb=hostile(), name=hostile(), state="installed") for row in rows.updates]
     findings = [
@@ -341,7 +326,7 @@ def _hostile_rows() -> BucketRows:
 def test_hostile_texts_are_shown_and_do_nothing(browser: Browser, tmp_path: Path) -> None:
     fleet = MadeFleet(_hostile_rows())
     for number, (layer, row) in enumerate(made_fleet(40).layers.items()):
-        text_ = _HOSTILE[number % len(_HOSTILE)]
+        text_ = HOSTILE[number % len(HOSTILE)]
         fleet.layers[layer] = row._replace(created_by=text_, error=row.error and text_, stored_size=_LARGEST)
     with unsynced():
         write_fleet(str(tmp_path / "fleet"), fleet)

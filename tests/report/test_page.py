@@ -20,6 +20,7 @@ from tests.inventory.subjects import child
 from tests.inventory.windows import APPLICATION, BASE
 from tests.pages.axe import violations
 from tests.pages.browser import Browser, Page
+from tests.pages.hostile import HOSTILE
 from tests.report.made_report import LARGEST, examined, survey, write_page
 from tests.support import parsed
 from wclayer.inventory.item import Item, ItemKind, Origin
@@ -27,24 +28,7 @@ from wclayer.report import contents, lists, tree
 from wclayer.win32.shown import size_text
 
 _AT = datetime(2026, 1, 1, tzinfo=UTC)
-_HOSTILE = [
-    "</script><script>window.ran=1</script>",
-    "<img src=http://example.org/x onerror=window.ran=1>",
-    '"><svg onload=window.ran=1>',
-    "' onmouseover=window.ran=1 '",
-    "{{script}}",
-    "<!--<script>",
-    "\u202egnp.exe",
-    "\x1b[31mred\x1b[0m",
-    "javascript:window.ran=1",
-    "\ud800 alone",
-    "line\u2028separator",
-    "&lt;already&gt;",
-    "__proto__",
-    "constructor",
-    "x" * 5000,
-]
-"""Texts that a browser or a terminal would obey."""
+_HOSTILE = [*HOSTILE, "\ud800 alone", "constructor"]
 _ROWS = (
     "[...document.querySelectorAll({selector!r} + ' tbody tr')].map(row => [...row.children].map(cell => cell.innerText"
     ".trim()))"
