@@ -132,8 +132,6 @@ class ExploreApp(App[None]):
         self._switcher = ContentSwitcher(initial="files")
         self._search_line = Input(id="search", placeholder=_PLACEHOLDER, compact=True)
         self._stopped = threading.Event()
-        self._detailed = ""
-        """The title of the details that are shown."""
 
     def get_driver_class(self) -> type[Driver]:
         """Returns the driver of the terminal: our own where Textual has chosen its own for POSIX."""
@@ -249,10 +247,11 @@ class ExploreApp(App[None]):
 
     def _put_details(self, details: Details, *, keep_place: bool = False) -> None:
         detail = self.detail
-        detail.show_title(line_of(details.title, self.size.width), self.desk.preview.value if details.facts else "")
+        title = line_of(details.title, self.size.width)
         # What was chosen may be another thing when its details are there.
-        detail.show(details.facts, keep_place=keep_place and details.title == self._detailed)
-        self._detailed = details.title
+        keep_place = keep_place and title == detail.title
+        detail.show_title(title, self.desk.preview.value if details.facts else "")
+        detail.show(details.facts, keep_place=keep_place)
 
     # Views.
 

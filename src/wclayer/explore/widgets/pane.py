@@ -112,6 +112,11 @@ class Pane(ScrollView, can_focus=True):
         """Returns a line, from left to right. What is wider than the pane is cut."""
         raise NotImplementedError
 
+    @property
+    def title(self) -> str:
+        """The title in the border."""
+        return self._titles[0]
+
     def show_title(self, title: str, subtitle: str = "") -> None:
         """Sets the titles in the border, in which nothing is markup."""
         if (title, subtitle) != self._titles:
