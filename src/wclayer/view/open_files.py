@@ -195,6 +195,8 @@ class OpenFile:
         return done
 
     def _write(self, view: memoryview, offset: int) -> int:
+        if not view:
+            return 0
         before, end = self.size, offset + len(view)
         if end > before:
             self._grow(end)
@@ -258,24 +260,35 @@ class OpenFile:
     def _begin_writing(self, keep: int | None = None) -> None:
         """Copies the file up with its contents (the first `keep` bytes), and marks it as being written to."""
         volume = self._volume
-        with volume.changing() as upper:
-            # `changing` has read the earlier changes of other processes.
-            taken = volume.node_of(self.file) if self.file[0] and not self.is_detached else None
-            if self.file[0] and taken is None:
-                self.is_detached = True
-            if self.is_detached:
-                if not self._has_own_file:
-                    self._copy_detached()
-                self._is_being_written = True
-                return
-            scratch = volume.writable_scratch()
-            if taken is not None:
-                upper.copy_up(taken)
-            before = self.row.host_name
-            self.row = scratch.own_file(scratch.by_id(self.file[1]), keep=keep)
-            if volume.is_shared or not self._has_own_file or self.row.host_name != before:
-                self.reopen()
-            volume.show_row(self.row)
+        fd: int | None = None
+        try:
+            with volume.changing() as upper:
+                # `changing` has read the earlier changes of other processes.
+                taken = volume.node_of(self.file) if self.file[0] and not self.is_detached else None
+                if self.file[0] and taken is None:
+                    self.is_detached = True
+                if self.is_detached:
+                    if not self._has_own_file:
+                        self._copy_detached()
+                    self._is_being_written = True
+                    return
+                scratch = volume.writable_scratch()
+                if taken is not None:
+                    upper.copy_up(taken)
+                before = scratch.by_id(self.file[1])
+                row = scratch.own_file(before, keep=keep)
+                if keep is not None and row.host_name != before.host_name:
+                    volume.resize(self.size, min(keep, self.size))
+                if volume.is_shared or not self._has_own_file or row.host_name != self.row.host_name:
+                    fd = scratch.open_file(row, writable=True)
+                volume.show_row(row)
+            # Not before the change is made: if it fails, the file still has its old contents.
+            self.row = row
+            if fd is not None:
+                self._switch_to(fd, is_own=True)
+        finally:
+            if fd is not None:
+                system.close_read(fd)
         self._is_being_written = True
 
     def refresh(self) -> None:
@@ -283,38 +296,44 @@ class OpenFile:
         scratch = self._volume.writable_scratch()
         if self.is_detached:
             return
-        layer, number = self.file
+        layer, entry = self.file
         if layer:
-            entry = scratch.taken_as(self._volume.tree.depth(layer), number)
-            if entry is None:
+            copied = scratch.taken_as(self._volume.tree.depth(layer), entry)
+            if copied is None:
                 return
-            self.file = 0, entry
-        row = scratch.find(self.file[1])
+            entry = copied
+        row = scratch.find(entry)
         if row is None:
-            self.is_detached = True
+            self.file, self.is_detached = (0, entry), True
             return
         is_elsewhere = layer != 0 or row.host_name != self.row.host_name
-        self.row = row
         if is_elsewhere:
             with suppress(LayerBusyError):
                 # If the file is missing, it was replaced once more, which the next refresh finds out.
-                self.reopen()
+                self._open_again(row)
+        # Not before: if the host could not open the file, the next refresh tries it again.
+        self.file, self.row = (0, entry), row
         if self._is_being_written and (is_elsewhere or not scratch.is_being_written(row)):
             # All writes from here on must be marked and recorded again.
             self._is_being_written = False
         self.size = os.fstat(self._fd).st_size
 
-    def reopen(self) -> None:
-        """Opens the host's file that has the current contents, under the same descriptor."""
+    def _open_again(self, row: EntryRow) -> None:
+        """Opens the contents that the file has by its new row."""
         scratch = self._volume.writable_scratch()
-        self._has_own_file = scratch.stat_file(self.row).st_nlink == 1
-        fd = scratch.open_file(self.row, writable=self._has_own_file)
+        is_own = scratch.stat_file(row).st_nlink == 1
+        fd = scratch.open_file(row, writable=is_own)
         try:
-            # The descriptor's number stays the same: readers in other threads may be using it.
-            os.dup2(fd, self._fd, inheritable=False)
+            self._switch_to(fd, is_own=is_own)
         finally:
             system.close_read(fd)
-        self.size = os.fstat(self._fd).st_size
+
+    def _switch_to(self, fd: int, *, is_own: bool) -> None:
+        """Makes the file's descriptor lead to other contents, which are open under the descriptor `fd`."""
+        # The descriptor's number stays the same: readers in other threads may be using it.
+        os.dup2(fd, self._fd, inheritable=False)
+        self._has_own_file = is_own
+        self.size = os.fstat(fd).st_size
 
     def _copy_detached(self) -> None:
         """Copies the contents of a file that no longer has a name to an unnamed file of the host."""
@@ -415,11 +434,13 @@ class OpenFile:
         try:
             self.flush()
         finally:
+            # The host may give the number to another file: no later use may lead to that.
+            fd, self._fd = self._fd, -1
             if self._has_own_file:
                 with errors_at(self._volume.name):
-                    os.close(self._fd)
+                    os.close(fd)
             else:
-                system.close_read(self._fd)
+                system.close_read(fd)
 
 
 class OpenContents:
@@ -546,6 +567,8 @@ class StreamBuffer:
     def write(self, data: ReadableBuffer, offset: int) -> int:
         """Writes all of `data` at `offset`, and returns the number of bytes."""
         count = len(memoryview(data).cast("B"))
+        if not count:
+            return 0
         self._resize(max(self.size, offset + count))
         self._file.seek(offset)
         self._file.write(data)
@@ -630,6 +653,7 @@ class ViewFile(io.RawIOBase):
 
     @during("seek")
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        self._need_open()
         start = self._data.end() if whence == os.SEEK_END else {os.SEEK_SET: 0, os.SEEK_CUR: self._position}[whence]
         if start + offset < 0:
             raise InvalidParameterError(self.name, f"position {start + offset}")
@@ -654,10 +678,12 @@ class ViewFile(io.RawIOBase):
 
     def stored_size(self) -> int:
         """Returns the number of bytes that the data take where they are stored, without holes."""
+        self._need_open()
         return self._data.stored_size()
 
     @during("read")
     def readinto(self, buffer: WriteableBuffer, /) -> int:
+        self._need_open()
         if not self._can_read:
             raise io.UnsupportedOperation("not open for reading")
         view = memoryview(buffer).cast("B")
@@ -692,7 +718,12 @@ class ViewFile(io.RawIOBase):
         if contents is not None:
             contents.close()
 
+    def _need_open(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on a closed file")
+
     def _need_write(self) -> None:
+        self._need_open()
         self._let_go()
         if not self._can_write:
             raise io.UnsupportedOperation("not open for writing")
@@ -706,6 +737,7 @@ class ViewFile(io.RawIOBase):
     @during("write")
     def sync(self) -> None:
         """Waits until all earlier writes are safe on disk."""
+        self._need_open()
         self._data.sync()
 
     @during("close")

@@ -99,6 +99,8 @@ class Volume:
         self._open: dict[tuple[int, int], OpenFile] = {}
         # For each copied-up entry, its depth and id before copy-up; None until it is needed.
         self._taken: dict[int, tuple[int, int]] | None = None
+        # Whether changes of other processes have not reached all open files, because the host refused something.
+        self._is_behind = False
         # Calls that restore the open files, if the current change is rolled back.
         self._undo: list[Callable[[], None]] = []
         self._moment: int | None = None
@@ -155,8 +157,10 @@ class Volume:
                 return
             self._is_open = False
             try:
-                for file in tuple(self._open.values()):
-                    self._shut(file)
+                with ExitStack() as files:
+                    # One that cannot be recorded does not keep the others from it.
+                    for file in self._open.values():
+                        files.callback(self._shut, file)
                 if self.scratch is not None and durability.is_wanted():
                     self.scratch.sync_all()
             finally:
@@ -196,18 +200,21 @@ class Volume:
                 self._refresh()
 
     def _refresh(self) -> None:
-        if self.scratch is not None and self.scratch.changed_elsewhere():
-            self.tree.forget_tombstones()
-            self.tree.forget_all()
-            if self.quota is not None:
-                self.quota.note_others()
-            self._taken = None
-            for key, file in tuple(self._open.items()):
-                file.refresh()
-                if file.file != key or file.is_detached:
-                    del self._open[key]
-                    if not file.is_detached:
-                        self._open[file.file] = file
+        if self.scratch is None or not (self.scratch.changed_elsewhere() or self._is_behind):
+            return
+        self._is_behind = True
+        self.tree.forget_tombstones()
+        self.tree.forget_all()
+        if self.quota is not None:
+            self.quota.note_others()
+        self._taken = None
+        for key, file in tuple(self._open.items()):
+            file.refresh()
+            if file.file != key or file.is_detached:
+                del self._open[key]
+                if not file.is_detached:
+                    self._open[file.file] = file
+        self._is_behind = False
 
     def find(self, path: StrPath, *, follow: bool = True) -> Node:
         """Returns the entry at a path in any spelling that `layer_path` accepts.
