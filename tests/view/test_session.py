@@ -15,13 +15,15 @@ import pytest
 
 import wclayer
 from tests.support import put_directories, put_file
-from wclayer.errors import NotSupportedError
+from wclayer.errors import DiskFullError, NotSupportedError
 from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.view.fuse import abi, nodes
 from wclayer.view.fuse.abi import InitFlag, Notice, Opcode, OpenFlag, SetAttr
 from wclayer.view.fuse.operations import Operations
 from wclayer.view.fuse.session import Connection
 from wclayer.view.layer_view import LayerView
+from wclayer.view.open_files import OpenFile
+from wclayer.view.volume import Volume
 from wclayer.win32.reparse import LinkTarget
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX' sockets")
@@ -493,6 +495,23 @@ def test_of_a_write_that_the_host_takes_in_part_the_program_is_told_how_much(
     error, answer = changing.ask(Opcode.GETATTR, file, bytes(16))
     assert error == 0
     assert abi.ATTR.unpack_from(answer, abi.ATTR_HEAD.size)[1] == 6
+
+
+@pytest.mark.parametrize("way", ["open", "create"])
+def test_what_cannot_be_opened_is_not_kept_open(changing: Kernel, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    def fail(*arguments: object) -> None:
+        raise DiskFullError("layer.db", "full")
+
+    file = changing.look_up(b"Name")
+    with monkeypatch.context() as patch:
+        if way == "open":
+            patch.setattr(OpenFile, "truncate", fail)
+            answer = changing.ask(Opcode.OPEN, file, abi.OPEN_IN.pack(os.O_WRONLY | os.O_TRUNC, 0))
+        else:
+            patch.setattr(Volume, "set_attributes", fail)
+            answer = changing.ask(Opcode.CREATE, body=abi.CREATE_IN.pack(os.O_RDWR, 0o444, 0, 0) + b"new\0")
+    assert answer == (errno.ENOSPC, b"")
+    assert not changing.operations.volume.has_open_files
 
 
 def _treated(kernel: Kernel, file: int, access: int) -> int:

@@ -82,40 +82,37 @@ def serve(
     check_fuse()
     if not make_target:
         check_target(target)
-    volume = Volume(layers, scratch, exclusive=scratch is not None)
-    held = ExitStack()
-    try:
-        for layer in volume.tree.layers if hold else ():
-            if layer is not volume.scratch:
-                held.callback(wait_for_place(layer.path, shared=True).close)
-        # From here on, no other process can mount or deactivate the scratch.
-        if volume.scratch is not None and any(
-            volume.scratch.record(key) != value for key, value in (needed or {}).items()
-        ):
-            raise NotReadyError(volume.name, "activate it first")
-        if make_target:
-            with errors_at(target):
-                Path(target).mkdir(exist_ok=True)
-        place = check_target(target)
-        if volume.scratch is not None:
-            _set_mount(volume.scratch, str(place))
+    with ExitStack() as held, Volume(layers, scratch, exclusive=scratch is not None) as volume:
+        try:
+            for layer in volume.tree.layers if hold else ():
+                if layer is not volume.scratch:
+                    held.callback(wait_for_place(layer.path, shared=True).close)
+            # From here on, no other process can mount or deactivate the scratch.
+            if volume.scratch is not None and any(
+                volume.scratch.record(key) != value for key, value in (needed or {}).items()
+            ):
+                raise NotReadyError(volume.name, "activate it first")
+            if make_target:
+                with errors_at(target):
+                    Path(target).mkdir(exist_ok=True)
+            place = check_target(target)
+            if volume.scratch is not None:
+                _set_mount(volume.scratch, str(place))
 
-        def mounted() -> None:
-            os.chdir("/")
-            ready()
+            def mounted() -> None:
+                os.chdir("/")
+                ready()
 
-        run_session(
-            Operations(volume, str(place)),
-            str(place),
-            read_only=not volume.is_writable,
-            allow_other=allow_other,
-            ready=mounted,
-        )
-    finally:
-        if volume.scratch is not None and volume.is_open:
-            _set_mount(volume.scratch, None)
-        volume.close()
-        held.close()
+            run_session(
+                Operations(volume, str(place)),
+                str(place),
+                read_only=not volume.is_writable,
+                allow_other=allow_other,
+                ready=mounted,
+            )
+        finally:
+            if volume.scratch is not None:
+                _set_mount(volume.scratch, None)
 
 
 def _set_mount(scratch: ScratchDirectory, place: str | None) -> None:

@@ -704,11 +704,15 @@ class Operations:
             # The entry was created under another spelling since the kernel's lookup.
             raise OSError(errno.ESTALE, "is there by now", place.node.path)
         file = self.volume.create_open(lambda: place)
-        if not mode & stat.S_IWUSR:
-            node = self.volume.node_of(file.file)
-            assert node is not None
-            self._set_mode(node, mode)
-        entry = self._made(place, number, name)
+        try:
+            if not mode & stat.S_IWUSR:
+                node = self.volume.node_of(file.file)
+                assert node is not None
+                self._set_mode(node, mode)
+            entry = self._made(place, number, name)
+        except BaseException:
+            file.close()
+            raise
         return entry + self._opened(file, abi.ENTRY_HEAD.unpack_from(entry)[0], flags)
 
     def _open(self, number: int, body: memoryview) -> bytes:
@@ -722,10 +726,14 @@ class Operations:
         else:
             file.users += 1
         if flags & os.O_TRUNC and file.size:
-            file.truncate(0)
-            self.note_change(number)
-            self._note_size(file, number)
-            self._note_contents(file, self.nodes.real(number))
+            try:
+                file.truncate(0)
+                self.note_change(number)
+                self._note_size(file, number)
+                self._note_contents(file, self.nodes.real(number))
+            except BaseException:
+                file.close()
+                raise
         return self._opened(file, number, flags)
 
     def _opened(self, file: OpenFile, number: int, flags: int) -> bytes:

@@ -30,15 +30,15 @@ def main(arguments: str, pipe: str) -> None:
         pipe: the number of the pipe's descriptor.
     """
     wanted = json.loads(arguments)
-    answer = int(pipe)
-    os.set_inheritable(answer, False)
+    answer = os.fdopen(int(pipe), "w")
+    os.set_inheritable(answer.fileno(), False)
     if os.fork():
         # The parent exits, so that the process that started it can continue.
         os._exit(0)
 
     def say(what: dict[str, Any]) -> None:
-        os.write(answer, json.dumps(what).encode())
-        os.close(answer)
+        with answer:
+            json.dump(what, answer)
 
     gc.freeze()
     gc.set_threshold(_MADE_SINCE)
@@ -49,13 +49,15 @@ def main(arguments: str, pipe: str) -> None:
             ready=lambda: say({"pid": os.getpid()}),
         )  # fmt: skip
     except LayerError as error:
-        with contextlib.suppress(OSError):
-            say(
-                {
-                    "error": type(error).__name__, "operation": error.operation, "path": error.path,
-                    "detail": error.detail, "code": error.code,
-                }
-            )  # fmt: skip
+        # An error of the end of the mount comes after the answer, and nobody waits for it.
+        if not answer.closed:
+            with contextlib.suppress(OSError):
+                say(
+                    {
+                        "error": type(error).__name__, "operation": error.operation, "path": error.path,
+                        "detail": error.detail, "code": error.code,
+                    }
+                )  # fmt: skip
         sys.exit(1)
 
 
