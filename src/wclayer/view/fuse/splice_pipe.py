@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -16,7 +17,7 @@ _OTHER_PAGES = 2
 
 
 class SplicePipe:
-    """A pipe to splice from files to a device.
+    """A pipe to splice from files to a device. It is made when it is needed.
 
     Args:
         device: the descriptor of the device.
@@ -26,7 +27,6 @@ class SplicePipe:
         self._device = device
         self._ends: tuple[int, int] | None = None
         self._room = 0
-        self._open()
 
     @classmethod
     def for_device(cls, device: int) -> Self | None:
@@ -34,50 +34,49 @@ class SplicePipe:
         is_device = stat.S_ISCHR(os.fstat(device).st_mode)
         return cls(device) if sys.platform == "linux" and is_device else None
 
-    def _open(self) -> None:
+    def _open(self) -> tuple[int, int]:
         if sys.platform != "linux":
-            return
+            raise OSError(errno.ENOSYS, "the host does not splice")
         import fcntl
 
-        self._ends = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._ends = ends = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            size = fcntl.fcntl(self._ends[1], fcntl.F_SETPIPE_SZ, _WANTED)
+            size = fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, _WANTED)
         except OSError:
             # The user has too many large pipes already.
-            size = fcntl.fcntl(self._ends[1], fcntl.F_GETPIPE_SZ)
+            size = fcntl.fcntl(ends[1], fcntl.F_GETPIPE_SZ)
         self._room = size - _OTHER_PAGES * os.sysconf("SC_PAGE_SIZE")
+        return ends
 
     def send(self, header: bytes, data: FileRange) -> bool:
         """Sends a message of a header and bytes of a file.
 
         Returns:
-            Whether it was sent. False if the pipe has no room for it, the file has fewer bytes, its file system does
-            not splice, or the device does not take the message.
+            Whether it was sent. False if the host has no pipe or no room in it, the file has fewer bytes, its file
+            system does not splice, or the device does not take the message.
         """
-        if sys.platform != "linux" or self._ends is None or data.size > self._room:
+        if sys.platform != "linux":
             return False
-        reader, writer = self._ends
-        is_sent = False
         try:
+            reader, writer = self._ends or self._open()
+            if data.size > self._room:
+                return False
             os.write(writer, header)
             done = 0
             while done < data.size and (moved := os.splice(data.fd, writer, data.size - done, data.offset + done)):
                 done += moved
-            if done == data.size:
-                # Not SPLICE_F_MOVE: it would take the pages out of the host's cache of the file.
-                is_sent = os.splice(reader, self._device, len(header) + done) == len(header) + done
+            # Not SPLICE_F_MOVE: it would take the pages out of the host's cache of the file.
+            if done == data.size and os.splice(reader, self._device, len(header) + done) == len(header) + done:
+                return True
         except OSError:
             # The caller sends the message in another way, which shows what is wrong.
             pass
-        finally:
-            if not is_sent:
-                # What is in the pipe would become a part of the next message.
-                self.close()
-                self._open()
-        return is_sent
+        # What is in the pipe would become a part of the next message.
+        self.close()
+        return False
 
     def close(self) -> None:
-        """Closes the pipe."""
+        """Closes the pipe. The next message gets another one."""
         if self._ends is not None:
             for end in self._ends:
                 os.close(end)
