@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import struct
 import sys
@@ -17,7 +18,7 @@ import wclayer
 from tests.support import put_directories, put_file
 from wclayer.errors import DiskFullError, NotSupportedError
 from wclayer.layers.directory.writer import DirectoryLayerWriter
-from wclayer.view.fuse import abi, nodes
+from wclayer.view.fuse import abi, nodes, session
 from wclayer.view.fuse.abi import InitFlag, Notice, Opcode, OpenFlag, SetAttr
 from wclayer.view.fuse.operations import Operations
 from wclayer.view.fuse.session import Connection
@@ -512,6 +513,43 @@ def test_what_cannot_be_opened_is_not_kept_open(changing: Kernel, monkeypatch: p
             answer = changing.ask(Opcode.CREATE, body=abi.CREATE_IN.pack(os.O_RDWR, 0o444, 0, 0) + b"new\0")
     assert answer == (errno.ENOSPC, b"")
     assert not changing.operations.volume.has_open_files
+
+
+def test_a_second_signal_does_not_interrupt_the_end_of_a_mount(view: LayerView) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connection = Connection(theirs.fileno(), Operations(view.volume, "/mount"), "/mount")
+        with connection._signals():
+            # While a request is answered, the signal has to wait.
+            signal.raise_signal(signal.SIGTERM)
+            assert connection._take() is None
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_after_the_end_of_a_mount_nothing_is_sent_on_the_number_of_its_descriptor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[session.Message] = []
+    is_begun, goes_on = threading.Event(), threading.Event()
+
+    def write(device: int, message: session.Message) -> None:
+        sent.append(message)
+        is_begun.set()
+        goes_on.wait(60)
+
+    monkeypatch.setattr(session, "_write", write)
+    monkeypatch.setattr(session, "_PATIENCE", 0.01)
+    sender = session._Sender(-1)
+    sender.send([(b"first",), (b"second",)])
+    sender.send([(b"third",)])
+    assert is_begun.wait(60)
+    # The kernel takes the first message only after the server has waited long enough, and has closed the device.
+    sender.stop()
+    goes_on.set()
+    assert sender._thread is not None
+    sender._thread.join(60)
+    assert not sender._thread.is_alive()
+    assert sent == [(b"first",)]
 
 
 def _treated(kernel: Kernel, file: int, access: int) -> int:

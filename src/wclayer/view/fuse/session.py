@@ -241,9 +241,8 @@ class Connection:
             return
 
         def end(number: int, frame: object) -> None:
-            self._is_told_to_stop = True
-            if self._is_idle:
-                self._is_idle = False
+            is_first, self._is_told_to_stop = not self._is_told_to_stop, True
+            if is_first and self._is_idle:
                 raise _Stop
 
         before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -254,8 +253,11 @@ class Connection:
                 signal.signal(number, handler)
 
     def _record(self) -> None:
-        """Records the writes to files that programs have closed. A failure is none of a request: `fsync` and the end of
-        the mount try again, and report it."""
+        """Records the writes to files that programs have closed.
+
+        A failure is none of a request. The records are tried again with the next file that is closed, at the end of the
+        mount, and by `fsync` of their file, which reports it.
+        """
         try:
             self._operations.unrecorded.record()
         except Exception as failure:  # noqa: BLE001 (the mount continues)
@@ -394,6 +396,7 @@ class _Sender:
         self._device = device
         # Each counter is changed by one thread only.
         self._taken = self._sent = 0
+        self._is_given_up = False
         self._waiting: queue.SimpleQueue[list[Message] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -419,10 +422,17 @@ class _Sender:
     def _run(self) -> None:
         while (messages := self._waiting.get()) is not None:
             for message in messages:
+                if self._is_given_up:
+                    return
                 _write(self._device, message)
             self._sent += 1
 
     def stop(self) -> None:
+        """Waits until all messages are sent, but no longer than the kernel is given to take them.
+
+        The caller closes the device then, and another file may get its number.
+        """
         if self._thread is not None:
             self._waiting.put(None)
             self._thread.join(_PATIENCE)
+            self._is_given_up = True

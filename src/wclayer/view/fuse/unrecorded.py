@@ -25,7 +25,7 @@ class Unrecorded:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether there are writes to record. After a failure, those wait for the next file or for `fsync`."""
+        """Whether there are writes to record. After a failure, they wait for the next file."""
         return bool(self._files) and not self._has_failed
 
     def add(self, file: OpenFile) -> None:
