@@ -352,6 +352,7 @@ class OpenFile:
 
     @property
     def is_being_written(self) -> bool:
+        """Whether there may be writes that are not recorded."""
         return self._is_being_written
 
     def now(self, row: EntryRow) -> EntryRow:

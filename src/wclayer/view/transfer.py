@@ -359,8 +359,8 @@ def name_of_copy(view: LayerView, source: str) -> str:
 
 @during("copy")
 def copy_from(
-    view: CopySource,
-    source: str,
+    source: CopySource,
+    path: str,
     target: StrPath,
     *,
     recursive: bool = False,
@@ -372,51 +372,52 @@ def copy_from(
     """Copies a file, or with `recursive` a directory and all its contents, to the host: see `copy_out`.
 
     Args:
-        view: what it is copied from.
+        source: what it is copied from.
+        path: its path there.
         name: the name that the copy gets in a directory; by default that of what the source leads to.
     """
-    place = check_out(view, source, target, recursive=recursive, name=name)
-    path, stream = split_stream(source)
-    status = view.stat(path)
+    place = check_out(source, path, target, recursive=recursive, name=name)
+    file, stream = split_stream(path)
+    status = source.stat(file)
     is_directory = status.is_directory and not stream
     tell: LeftOut = left_out or (lambda path, what: None)
-    budget = Budget(view.name, limits_in_use())
+    budget = Budget(source.name, limits_in_use())
     with errors_at(place):
         if is_directory:
-            return _counted(_tree_out(view, status, status.path, place, place, tell, budget), progress, cancelled)
+            return _counted(_tree_out(source, status, status.path, place, place, tell, budget), progress, cancelled)
         return _counted(
-            _file_out(view, status, source, place, tell, budget, is_stream=bool(stream)), progress, cancelled
+            _file_out(source, status, path, place, tell, budget, is_stream=bool(stream)), progress, cancelled
         )
 
 
-def check_out(view: CopySource, source: str, target: StrPath, *, recursive: bool, name: str = "") -> Path:
+def check_out(source: CopySource, path: str, target: StrPath, *, recursive: bool, name: str = "") -> Path:
     """Raises the errors of `copy_from` that are found before anything is written.
 
     Returns:
         The path on the host that the copy gets.
     """
     place = Path(target)
-    path, stream = split_stream(source)
-    status = view.stat(path)
+    file, stream = split_stream(path)
+    status = source.stat(file)
     is_directory = status.is_directory and not stream
     if os.fspath(target).endswith(tuple(filter(None, (os.sep, os.altsep)))) and not (is_directory or place.is_dir()):
         raise EntryNotDirectoryError(target, "is not a directory")
     if is_directory and not recursive:
-        raise EntryIsDirectoryError(source, "is a directory; copy it with what is in it (-r)")
+        raise EntryIsDirectoryError(path, "is a directory; copy it with what is in it (-r)")
     return place / name_on_host(name or last_component(status.path) or "root") if place.is_dir() else place
 
 
 def _tree_out(
-    view: CopySource, status: FileStatus, top: str, top_place: Path, place: Path, tell: LeftOut, budget: Budget
+    source: CopySource, status: FileStatus, top: str, top_place: Path, place: Path, tell: LeftOut, budget: Budget
 ) -> Steps:
     if place != top_place and place.is_symlink():
         raise EntryNotDirectoryError(place, "is a symbolic link, where a folder is to be")
     make_folder(place)
     # Once per folder, not once per file: a listing for each file would make the time quadratic.
     remove_leftovers(place)
-    _tell_streams(view, status, tell)
+    _tell_streams(source, status, tell)
     written: dict[str, list[Path]] = {}
-    for child in view.scan(status.path):
+    for child in source.scan(status.path):
         name = name_on_host(last_component(child.path))
         below = place / name
         # A disk may have names that differ in case only, and the host may take them for one.
@@ -427,13 +428,13 @@ def _tree_out(
             continue
         others.append(below)
         if child.is_link:
-            _link_out(view, child, top, top_place, below, tell)
+            _link_out(source, child, top, top_place, below, tell)
         elif child.is_directory:
             if child.reparse is not None:
                 tell(child.path, _reparse_text(child.reparse))
-            yield _tree_out(view, child, top, top_place, below, tell, budget)
+            yield _tree_out(source, child, top, top_place, below, tell, budget)
         else:
-            yield _file_out(view, child, child.path, below, tell, budget, sweep=False)
+            yield _file_out(source, child, child.path, below, tell, budget, sweep=False)
     if durability.is_wanted():
         # Makes the names of the links in the folder safe on disk.
         sync_directory(place)
@@ -447,13 +448,14 @@ def is_same_file(place: Path, other: Path) -> bool:
         return False
 
 
-def _link_out(view: CopySource, status: FileStatus, top: str, top_place: Path, place: Path, tell: LeftOut) -> None:
+def _link_out(source: CopySource, status: FileStatus, top: str, top_place: Path, place: Path, tell: LeftOut) -> None:
     """Makes a symbolic link for a link whose target is in the copied tree; reports any other link as left out."""
     try:
-        leads_to = view.stat(status.path).path
+        found = source.stat(status.path)
     except LayerError as error:
         tell(status.path, f"a link: {error.detail}")
         return
+    leads_to = found.path
     if not _is_in(leads_to, top):
         tell(status.path, f"a link to {leads_to}, which is not in what is copied")
         return
@@ -464,15 +466,15 @@ def _link_out(view: CopySource, status: FileStatus, top: str, top_place: Path, p
     text = os.path.relpath(top_place.joinpath(*inside), place.parent)
     try:
         place.unlink(missing_ok=True)
-        place.symlink_to(text, target_is_directory=view.stat(leads_to).is_directory)
+        place.symlink_to(text, target_is_directory=found.is_directory)
     except OSError as error:
         tell(status.path, f"a link to {leads_to}: {error.strerror}")
 
 
 def _file_out(
-    view: CopySource,
+    source: CopySource,
     status: FileStatus,
-    source: str,
+    path: str,
     place: Path,
     tell: LeftOut,
     budget: Budget,
@@ -483,14 +485,14 @@ def _file_out(
     if not is_stream:
         if status.reparse is not None:
             tell(status.path, _reparse_text(status.reparse))
-            if not view.has_data(status.path):
+            if not source.has_data(status.path):
                 return
-        _tell_streams(view, status, tell)
+        _tell_streams(source, status, tell)
     # The source is opened first: if it cannot be read, the target is not touched.
-    with view.open(source) as file:
+    with source.open(path) as file:
         budget.store(file.stored_size())
-        budget.spend(file.seek(0, os.SEEK_END), source[:300])
-        with OutputFile(place, sources=view.places, sweep=sweep) as output:
+        budget.spend(file.seek(0, os.SEEK_END), path[:300])
+        with OutputFile(place, sources=source.places, sweep=sweep) as output:
             for piece in file.pieces(_PIECE):
                 output.stream.write(piece)
             time = to_unix_ns(status.info.last_write_time)
@@ -499,8 +501,8 @@ def _file_out(
     yield None
 
 
-def _tell_streams(view: CopySource, status: FileStatus, tell: LeftOut) -> None:
-    for name, size in view.streams(status.path):
+def _tell_streams(source: CopySource, status: FileStatus, tell: LeftOut) -> None:
+    for name, size in source.streams(status.path):
         tell(f"{status.path}:{name}", f"an alternate stream of {size} bytes")
 
 

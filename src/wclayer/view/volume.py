@@ -357,7 +357,8 @@ class Volume:
     def _shut(self, file: OpenFile) -> None:
         """Closes an open file, after its last use."""
         try:
-            # What other processes have changed is read before its writes are recorded, and must reach this file, too.
+            # Before its writes are recorded, it learns what other processes have changed (`_refresh`), as long as it is
+            # in `_open`.
             file.shut()
         finally:
             if self._open.get(file.file) is file:

@@ -208,7 +208,7 @@ class VolumeBuilder:
         """Adds a file as `put_plain_file` does, whose data the caller writes to the disk.
 
         Args:
-            size: the bytes of the data: more than `RESIDENT_LIMIT`.
+            size: the bytes of the data: more than `RESIDENT_LIMIT`, so that they are in clusters.
 
         Returns:
             The offset of their place in the volume.

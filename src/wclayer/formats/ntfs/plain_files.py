@@ -74,9 +74,14 @@ def _shape(units: int) -> _Shape:
     """Returns the shape for names of so many UTF-16 units, of which there are 255."""
     size = structs.FILE_NAME.size + 2 * units
     header = _resident(AttributeType.FILE_NAME, 1, size, structs.INDEXED)
-    # Before the used size, that, up to the number, that, up to the times; times, attributes; the name's header, parent,
-    # times, sizes, attributes, length, name with padding.
-    fields = Struct(f"<24sI16sI32s32s40s24sQ32sQQ8s2s{_aligned(size) - structs.FILE_NAME.size}s")
+    padded = _aligned(size) - structs.FILE_NAME.size
+    fields = Struct(
+        "<24sI"  # the head of the record up to its used size, and that
+        "16sI"  # its rest up to the number, and that
+        "32s32s40s"  # up to the times; the times; the rest of the standard information
+        "24sQ32sQQ8s2s"  # the header of the name; its directory, times, sizes, attributes, length and namespace
+        f"{padded}s"  # the name itself
+    )
     return _Shape(fields.pack_into, header, bytes((units, Namespace.POSIX)), fields.size)
 
 
@@ -133,20 +138,19 @@ class PlainFiles:
         """
         encoded = name.encode("utf-16-le", "surrogatepass")
         shape = _shape(len(encoded) >> 1)
-        end = shape.end
         size = len(data)
-        stop = (end + _RESIDENT_SIZE + size + 7) & ~7
+        stop = (shape.end + _RESIDENT_SIZE + size + 7) & ~7
         if size <= RESIDENT_LIMIT and stop + _END_SIZE <= RECORD_SIZE:
             allocated = (size + 7) & ~7
             self._add(directory, shape, encoded, info, descriptor, allocated, size, _data_header(size) + data, stop)
         else:
-            run, offset, allocated = self._allocator.allocate(size)
-            self._allocator.write(offset, data)
-            attribute = _data_in_clusters(run, size, allocated)
-            self._add(directory, shape, encoded, info, descriptor, allocated, size, attribute, end + len(attribute))
+            self._allocator.write(self.put_reserved(directory, name, info, descriptor, size), data)
 
     def put_reserved(self, directory: int, name: str, info: FileBasicInfo, descriptor: bytes, size: int) -> int:
-        """Adds a file of `size` bytes, more than `RESIDENT_LIMIT`, which the caller writes; see `put`.
+        """Adds a file whose data are in clusters, even if they are few, and are written by the caller. See `put`.
+
+        Args:
+            size: the bytes of the data; not 0.
 
         Returns:
             The offset of their place in the volume.

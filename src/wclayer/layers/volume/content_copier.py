@@ -35,10 +35,10 @@ _BATCH_BYTES = 1 << 20
 _PATIENCE = 10
 """Seconds for which the host may take no more open files."""
 _FILES_AHEAD = 1024
-"""The number of files that may wait for the worker, so that it has work while there are only names. They are open
-there, so there are at most half as many as the host lets it open."""
+"""The number of files that may wait for the worker, so that it has work while entries without contents come. They are
+open in the worker: at most half of the files that the host lets it open."""
 _LEAST_OPEN = 512
-"""Where a process may have fewer open files, the layers need them, and a batch of open files leaves too few."""
+"""No worker starts where a process may have fewer open files: a batch would leave too few of them for the layers."""
 
 
 class _TooManyError(OSError):

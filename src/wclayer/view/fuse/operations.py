@@ -649,18 +649,15 @@ class Operations:
         size, flags = abi.SETXATTR_IN.unpack_from(body)
         name, _, rest = bytes(body[abi.SETXATTR_IN.size :]).partition(b"\0")
         node = self.nodes.node(number)
-        with self._perhaps_another_kind(number, node):
+        with _KindWatch(self, number, node):
             set_xattr(self.volume, node, _text(name), rest[:size], flags)
         return b""
 
     def _removexattr(self, number: int, body: memoryview) -> bytes:
         node = self.nodes.node(number)
-        with self._perhaps_another_kind(number, node):
+        with _KindWatch(self, number, node):
             remove_xattr(self.volume, node, _text(bytes(body[:-1])))
         return b""
-
-    def _perhaps_another_kind(self, number: int, node: Node) -> _KindWatch:
-        return _KindWatch(self, number, node)
 
     def becomes(self, node: Node) -> None:
         """Assigns a new number to an entry that changed its kind: in the kernel, the kind of a number never changes."""
@@ -743,7 +740,10 @@ class Operations:
         self._handles[self._last_handle] = Handle(file, self.nodes.real(number), is_alias, is_direct)
         if is_direct:
             self._may_be_cached.setdefault(file, False)
-        treated = _UNCACHED if is_alias else _UNCACHED | _CACHED if is_direct else _CACHED
+        # What is written directly passes by the cache, but what other programs have read stays in it.
+        treated = _CACHED if not is_alias else 0
+        if is_alias or is_direct:
+            treated |= _UNCACHED
         if not flags & _WRITABLE:
             treated |= _NOT_WRITTEN
         return abi.OPEN_OUT.pack(self._last_handle, treated, 0)
