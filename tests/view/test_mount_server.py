@@ -40,7 +40,7 @@ server.main(*sys.argv[1:3])
 def test_an_error_at_the_end_of_a_mount_is_not_written_to_an_open_file(tmp_path: Path) -> None:
     contents = tmp_path / "contents"
     contents.write_bytes(b"contents of a file in the mount")
-    wanted = {"target": "", "layers": [], "scratch": None}
+    wanted: dict[str, object] = {"target": "", "layers": [], "scratch": None}
     wanted |= dict.fromkeys(("allow_other", "make_target", "needed", "hold"))
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as answer:

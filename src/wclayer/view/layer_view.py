@@ -33,7 +33,7 @@ from wclayer.view.resolve import Place, is_link, resolve
 from wclayer.view.spelling import layer_path, split_stream
 from wclayer.view.volume import Volume
 from wclayer.win32.attributes import FileBasicInfo
-from wclayer.win32.names import names_equal, stream_illegal_reason
+from wclayer.win32.names import stream_illegal_reason
 from wclayer.win32.reparse import LinkTarget, decode_link, decode_reparse
 
 _PIECE = 1 << 20
@@ -392,9 +392,7 @@ class LayerView:
                 yield cast(IO[bytes], contents)
                 with volume.changing():
                     node = volume.create_file(volume.place(path, follow=True), new=False)
-                    for name, size, _ in volume.tree.stream_digests(node):
-                        if names_equal(name, stream):
-                            volume.resize(size, 0)
+                    volume.resize(volume.stream_size(node, stream), 0)
                     volume.put_stream(node, stream, contents.chunks())
         except BaseException:
             volume.recount()

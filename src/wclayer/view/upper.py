@@ -147,9 +147,11 @@ class Upper:
         layer = self._tree.layers[node.layer]
         row = layer.first_name(node.row)
         host = None
+        size = layer.stream_bytes(row) + (0 if row.sha256 is None else row.size)
+        if size:
+            self._reserve(size)
         if row.sha256 is not None:
             layer.stat_file(node.row)
-            self._reserve(row.size)
             host = self._scratch.take_file(layer.host, layer.host_path(node.row))
         own = self._scratch.add(
             parent, node.name, node.row.info, security=self._tree.security(node), size=row.size,

@@ -308,6 +308,10 @@ class Volume:
         """Returns whether an entry has an alternate stream of that name, without regard to case."""
         return any(names_equal(known, name) for known, _, _ in self.tree.stream_digests(node))
 
+    def stream_size(self, node: Node, name: str) -> int:
+        """Returns the size of an alternate stream, or 0 if the entry has no such stream."""
+        return sum(size for known, size, _ in self.tree.stream_digests(node) if names_equal(known, name))
+
     def stream_chunks(self, node: Node, name: str) -> Iterable[bytes | memoryview]:
         """Returns the bytes of an alternate stream, or an empty iterable if the entry has no such stream."""
         layer = self.tree.layers[node.layer]
@@ -824,7 +828,7 @@ class Volume:
             upper.update(node, reparse=reparse, attributes=attributes, change_time=self.now(), **data)
 
     def put_stream(self, node: Node, name: str, chunks: Iterable[bytes]) -> None:
-        """Creates or replaces an alternate stream of an entry."""
+        """Creates or replaces an alternate stream of an entry. The caller has counted its bytes (`resize`)."""
         if reason := stream_illegal_reason(name):
             raise InvalidParameterError(node.path, reason, code=ERROR_INVALID_NAME)
         with self.changing() as upper:
@@ -842,6 +846,7 @@ class Volume:
         with self.changing() as upper:
             node = self.current(node)
             upper.copy_up(node)
+            self.resize(self.stream_size(node, name), 0)
             if not self.writable_scratch().remove_stream(node.row, name):
                 raise PathNotFoundError(node.path, f"has no stream {name!r}", code=ERROR_FILE_NOT_FOUND)
             upper.update(node, change_time=self.now())
@@ -950,7 +955,8 @@ class Volume:
             # Its number in the scratch may be given to another entry.
             self._taken.pop(node.file[1], None)
         if node.layer == 0 and self.quota is not None:
-            self.quota.release(size)
+            layer = self.tree.layers[0]
+            self.quota.release(size + layer.stream_bytes(layer.first_name(node.row)))
 
 
 class _Change:

@@ -80,6 +80,10 @@ class LayerDirectory(LayerEntries):
             row.form,
         )
 
+    def stream_bytes(self, row: EntryRow) -> int:
+        """Returns the bytes of all streams of an entry except the main one, given the row of its first name."""
+        return sum(stream.size for stream in self.stream_rows(row))
+
     def stream_rows(self, row: EntryRow) -> list[StreamRow]:
         """Returns the rows of all streams of the entry except the main one, in order.
 

@@ -81,7 +81,9 @@ def set_xattr(volume: Volume, node: Node, name: str, value: bytes, flags: int = 
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
         if flags & XATTR_REPLACE and not there:
             raise _missing(node)
-        volume.put_stream(node, stream, (value,))
+        with volume.changing():
+            volume.resize(volume.stream_size(node, stream), len(value))
+            volume.put_stream(node, stream, (value,))
         return
     bare = name.removesuffix("_be")
     order = ">" if bare != name else _NATIVE
