@@ -195,6 +195,36 @@ def test_a_file_that_was_closed_leads_to_no_other_file(scratch: Path, tmp_path: 
         unclosed.read()
 
 
+class _Raced(OpenFile):
+    """An open file to which another thread writes at the moment when one looks whether it is being written to."""
+
+    __slots__ = ("_flag", "other")
+
+    @property
+    def _is_being_written(self) -> bool:
+        flag, other = self._flag, getattr(self, "other", None)
+        self.other: Callable[[], object] | None = None
+        if other is not None:
+            other()
+        return flag
+
+    @_is_being_written.setter
+    def _is_being_written(self, flag: bool) -> None:
+        self._flag = flag
+
+
+def test_a_write_beside_a_flush_is_recorded(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wclayer.view.volume.OpenFile", _Raced)
+    file = volume.open_node(volume.find("file"))
+    assert isinstance(file, _Raced)
+    file.other = lambda: file.write(b"written beside", 0)
+    file.flush()
+    assert volume.current_row(volume.find("file")).size == len(b"written beside")
+    file.close()
+    assert volume.scratch is not None
+    assert volume.scratch.query("SELECT size FROM entries WHERE name = 'file'").fetchone() == (14,)
+
+
 def test_a_failure_to_record_one_file_does_not_leave_the_others_open(
     scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

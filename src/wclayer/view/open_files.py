@@ -48,6 +48,8 @@ class FileOwner(Protocol):
     scratch: ScratchDirectory | None
 
     @property
+    def lock(self) -> AbstractContextManager[object]: ...
+    @property
     def name(self) -> str: ...
     @property
     def is_writable(self) -> bool: ...
@@ -260,8 +262,7 @@ class OpenFile:
     def _begin_writing(self, keep: int | None = None) -> None:
         """Copies the file up with its contents (the first `keep` bytes), and marks it as being written to."""
         volume = self._volume
-        fd: int | None = None
-        try:
+        with volume.lock, ExitStack() as stack:
             with volume.changing() as upper:
                 # `changing` has read the earlier changes of other processes.
                 taken = volume.node_of(self.file) if self.file[0] and not self.is_detached else None
@@ -279,17 +280,16 @@ class OpenFile:
                 row = scratch.own_file(before, keep=keep)
                 if keep is not None and row.host_name != before.host_name:
                     volume.resize(self.size, min(keep, self.size))
+                fd = None
                 if volume.is_shared or not self._has_own_file or row.host_name != self.row.host_name:
                     fd = scratch.open_file(row, writable=True)
+                    stack.callback(system.close_read, fd)
                 volume.show_row(row)
             # Not before the change is made: if it fails, the file still has its old contents.
             self.row = row
             if fd is not None:
                 self._switch_to(fd, is_own=True)
-        finally:
-            if fd is not None:
-                system.close_read(fd)
-        self._is_being_written = True
+            self._is_being_written = True
 
     def refresh(self) -> None:
         """Reads the file's record again after another process has changed the scratch."""
@@ -369,11 +369,9 @@ class OpenFile:
 
     def flush(self) -> None:
         """Records the size and times after writes."""
-        if not self._is_being_written or self.is_detached:
-            self._is_being_written = False
-            return
-        with self._volume.changing():
-            self.record()
+        if self._is_being_written and not self.is_detached:
+            with self._volume.changing():
+                self.record()
 
     def record(self) -> None:
         """Does what `flush` does, inside of a change of the volume."""
