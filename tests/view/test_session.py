@@ -277,6 +277,14 @@ def test_what_is_not_open_is_told_so(kernel: Kernel, capfd: pytest.CaptureFixtur
     assert "Traceback" not in capfd.readouterr().err
 
 
+def test_a_value_that_is_cut_off_is_refused(changing: Kernel) -> None:
+    file = changing.look_up(b"Name")
+    body = abi.SETXATTR_IN.pack(10, 0) + b"user.stream\0" + b"cut off"
+    assert changing.ask(Opcode.SETXATTR, file, body) == (errno.EINVAL, b"")
+    room = abi.GETXATTR_IN.pack(100, 0) + b"user.stream\0"
+    assert changing.ask(Opcode.GETXATTR, file, room) == (errno.ENODATA, b"")
+
+
 def test_an_offset_that_no_file_has_is_refused(changing: Kernel, capfd: pytest.CaptureFixture[str]) -> None:
     file = changing.look_up(b"Name")
     handle = _opened(changing, file)

@@ -647,10 +647,12 @@ class Operations:
 
     def _setxattr(self, number: int, body: memoryview) -> bytes:
         size, flags = abi.SETXATTR_IN.unpack_from(body)
-        name, _, rest = bytes(body[abi.SETXATTR_IN.size :]).partition(b"\0")
+        name, _, value = bytes(body[abi.SETXATTR_IN.size :]).partition(b"\0")
+        if len(value) < size:
+            raise OSError(errno.EINVAL, "a message that ends inside a value")
         node = self.nodes.node(number)
         with _KindWatch(self, number, node):
-            set_xattr(self.volume, node, _text(name), rest[:size], flags)
+            set_xattr(self.volume, node, _text(name), value[:size], flags)
         return b""
 
     def _removexattr(self, number: int, body: memoryview) -> bytes:
