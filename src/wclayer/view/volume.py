@@ -969,21 +969,18 @@ class _Change:
         self._scratch = scratch
 
     def __enter__(self) -> Upper:
-        volume, scratch = self._volume, self._scratch
-        volume.lock.acquire()
-        is_begun = False
+        self._volume.lock.acquire()
+        self._is_whole = not self._scratch.is_changing
+        self._transaction = self._scratch.transaction()
         try:
-            self._is_whole = not scratch.is_changing
-            self._transaction = scratch.transaction()
             self._transaction.__enter__()
-            is_begun = True
-            return volume.begin_change(is_whole=self._is_whole)
+        except BaseException:
+            self._end(is_made=False)
+            raise
+        try:
+            return self._volume.begin_change(is_whole=self._is_whole)
         except BaseException as error:
-            if is_begun:
-                self.__exit__(type(error), error, error.__traceback__)
-            else:
-                volume.end_change(is_whole=self._is_whole, is_made=False)
-                volume.lock.release()
+            self.__exit__(type(error), error, error.__traceback__)
             raise
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -992,10 +989,13 @@ class _Change:
             self._transaction.__exit__(kind, error, tb)
             is_made = error is None
         finally:
-            try:
-                self._volume.end_change(is_whole=self._is_whole, is_made=is_made)
-            finally:
-                self._volume.lock.release()
+            self._end(is_made=is_made)
+
+    def _end(self, *, is_made: bool) -> None:
+        try:
+            self._volume.end_change(is_whole=self._is_whole, is_made=is_made)
+        finally:
+            self._volume.lock.release()
 
 
 def _check_time(path: str, time: int | None) -> None:
