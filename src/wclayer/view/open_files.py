@@ -261,8 +261,25 @@ class OpenFile:
 
     def _begin_writing(self, keep: int | None = None) -> None:
         """Copies the file up with its contents (the first `keep` bytes), and marks it as being written to."""
+        with self._volume.lock:
+            fd = self._copy_up(keep)
+            # Not before the change is made: if it fails, the file still has its old contents.
+            if fd is not None:
+                try:
+                    self._switch_to(fd, is_own=True)
+                finally:
+                    system.close_read(fd)
+            self._is_being_written = True
+
+    def _copy_up(self, keep: int | None) -> int | None:
+        """Gives the file contents of its own, in one change.
+
+        Returns:
+            A descriptor of these contents, which the caller closes; None if the file has them open already.
+        """
         volume = self._volume
-        with volume.lock, ExitStack() as stack:
+        fd: int | None = None
+        try:
             with volume.changing() as upper:
                 # `changing` has read the earlier changes of other processes.
                 taken = volume.node_of(self.file) if self.file[0] and not self.is_detached else None
@@ -271,8 +288,7 @@ class OpenFile:
                 if self.is_detached:
                     if not self._has_own_file:
                         self._copy_detached()
-                    self._is_being_written = True
-                    return
+                    return None
                 scratch = volume.writable_scratch()
                 if taken is not None:
                     upper.copy_up(taken)
@@ -280,16 +296,15 @@ class OpenFile:
                 row = scratch.own_file(before, keep=keep)
                 if keep is not None and row.host_name != before.host_name:
                     volume.resize(self.size, min(keep, self.size))
-                fd = None
                 if volume.is_shared or not self._has_own_file or row.host_name != self.row.host_name:
                     fd = scratch.open_file(row, writable=True)
-                    stack.callback(system.close_read, fd)
                 volume.show_row(row)
-            # Not before the change is made: if it fails, the file still has its old contents.
-            self.row = row
+        except BaseException:
             if fd is not None:
-                self._switch_to(fd, is_own=True)
-            self._is_being_written = True
+                system.close_read(fd)
+            raise
+        self.row = row
+        return fd
 
     def refresh(self) -> None:
         """Reads the file's record again after another process has changed the scratch."""
