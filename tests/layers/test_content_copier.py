@@ -9,7 +9,7 @@ import random
 import resource
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from wclayer.formats.disk import UnbufferedFile
 from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.formats.vhdx.errors import VhdxError
 from wclayer.formats.vhdx.headers import ParentLocator
+from wclayer.layers.directory.database import EntryRow
+from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.layers.progress import Progress
 from wclayer.layers.volume import content_copier, copy_worker
@@ -204,6 +206,61 @@ def test_a_missing_file_is_an_error_that_names_it(
     with pytest.raises(CorruptLayerError, match=r"Files/large: .*cannot be opened"):
         wclayer.convert_layer(layer, tmp_path / "disk.vhdx")
     assert len(started) == 1
+
+
+def _change_contents(file: Path, _: pytest.MonkeyPatch) -> None:
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+
+
+def _shorten(file: Path, _: pytest.MonkeyPatch) -> None:
+    os.truncate(file, 700)
+
+
+def _lengthen(file: Path, _: pytest.MonkeyPatch) -> None:
+    os.truncate(file, file.stat().st_size + 1)
+
+
+def _remove(file: Path, _: pytest.MonkeyPatch) -> None:
+    file.unlink()
+
+
+def _replace_by_folder(file: Path, _: pytest.MonkeyPatch) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def _refuse_to_read(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = LayerDirectory.open_file
+
+    def open_file(layer: LayerDirectory, row: EntryRow, *, writable: bool = False) -> int:
+        if layer.host_path(row).endswith(os.fsencode(file.name)):
+            return os.open(file, os.O_WRONLY)
+        return usual(layer, row, writable=writable)
+
+    monkeypatch.setattr(LayerDirectory, "open_file", open_file)
+
+
+@pytest.mark.parametrize(("name", "alone"), [("small", False), ("large", True)])
+@pytest.mark.parametrize(
+    "damage", [_change_contents, _shorten, _lengthen, _remove, _replace_by_folder, _refuse_to_read]
+)
+def test_an_error_of_a_file_is_one_of_reading_the_layer_as_without_a_worker(
+    damage: Callable[[Path, pytest.MonkeyPatch], None], name: str, alone: bool, layer: Path, tmp_path: Path,
+    started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def failure() -> tuple[type[LayerError], str, str, str, int]:
+        with pytest.raises(LayerError) as failed:
+            wclayer.convert_layer(layer, tmp_path / "disk.vhdx", alone=alone)
+        error = failed.value
+        return type(error), error.operation, error.path, error.detail, error.code
+
+    damage(layer / "Files" / name, monkeypatch)
+    with_worker = failure()
+    assert len(started) == 1
+    _without_worker(monkeypatch)
+    assert failure() == with_worker
+    assert len(started) == 1
+    assert with_worker[1] in ("read layer", "read merged layers")
 
 
 def test_a_host_that_starts_no_process_makes_the_same_disk(

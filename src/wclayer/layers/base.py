@@ -62,6 +62,38 @@ class StoredStream(DataStream):
     """True if the entry has no other stream."""
 
 
+class _BoundedFile:
+    """A file that a reader lends (`StoredFile`). Its errors are errors of the reader, whoever has the file copied."""
+
+    __slots__ = ("_file", "_reader", "sha256", "size")
+
+    def __init__(self, file: StoredFile, reader: LayerReaderBase) -> None:
+        self._file = file
+        self._reader = reader
+        self.size = file.size
+        self.sha256 = file.sha256
+
+    def open(self) -> int | None:
+        try:
+            return self._file.open()
+        except FOREIGN_ERRORS:
+            with during(self._reader.operation, self._reader.source):
+                raise
+
+    def cannot_read(self, error: OSError) -> LayerError:
+        return self._of_reader(self._file.cannot_read(error))
+
+    def wrong_size(self, size: int) -> LayerError:
+        return self._of_reader(self._file.wrong_size(size))
+
+    def wrong_contents(self) -> LayerError:
+        return self._of_reader(self._file.wrong_contents())
+
+    def _of_reader(self, error: LayerError) -> LayerError:
+        error.operation = error.operation or self._reader.operation
+        return error
+
+
 SMALL_FILE = 128 << 10
 """The largest size of a plain file that a writer may take in one step."""
 
@@ -162,6 +194,8 @@ class LayerReaderBase(ABC):
             for stream in streams:
                 if not isinstance(stream.chunks, (tuple, list)):
                     stream.chunks = self._bounded_chunks(stream.chunks)
+                if isinstance(stream, StoredStream):
+                    stream.file = _BoundedFile(stream.file, self)
                 yield stream
         except FOREIGN_ERRORS:
             with during(self.operation, self.source):
