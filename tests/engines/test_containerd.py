@@ -153,6 +153,52 @@ def test_the_command_replaces_a_scratch_only_if_told_to(scratch: Path, base: Pat
     assert not (scratch / "sandbox.vhdx").exists()
 
 
+@ON_LINUX
+def test_what_is_wrong_with_the_parents_of_a_scratch_is_told(
+    scratch: Path, base: Path, copied: Path, tmp_path: Path
+) -> None:
+    child = tmp_path / "child"
+    wclayer.create_layer(child, base)
+    tar = tmp_path / "run.tar"
+    run("export", "-o", tar, scratch)
+
+    def refusal(place: Path, *parents: Path, source: Path = tar) -> str:
+        layers = [word for parent in parents for word in ("-l", parent)]
+        failed = run("import", "-i", source, "--over-scratch", *layers, place, status=3)
+        _, said, problem = failed.stderr.decode().rstrip().partition(f" layer: {place}: a scratch is there")
+        assert said, failed.stderr
+        return problem.strip(" ,")
+
+    assert refusal(scratch, child) == (
+        f"with other parents: it records {base}, and {child}, {base} were named; name those that it records (-l), or"
+        " import to another place"
+    )
+    assert refusal(scratch) == (
+        f"with other parents: it records {base}, and none were named; name those that it records (-l), or import to"
+        " another place"
+    )
+    assert refusal(copied, child, base) == (
+        f"that records no parents, and {child}, {base} were named; `wclayer mount -l {child} {copied}`"
+        " records them, or import to another place"
+    )
+    assert refusal(copied) == "that records no parents, and none were named; import to another place"
+    run("export", "--transport", tmp_path / "folder", base)
+    for source in (tmp_path / "folder", scratch / "sandbox.vhdx"):
+        assert refusal(scratch, base, source=source) == (
+            "and --over-scratch replaces one by a layer tar only; import to another place"
+        )
+    base.rename(tmp_path / "renamed")
+    moved = refusal(scratch, tmp_path / "renamed")
+    assert moved == (
+        f"with other parents: it records {base}, and {tmp_path / 'renamed'} were named; {base} is not there: if it was"
+        f" moved or renamed, `wclayer relink -l {tmp_path / 'renamed'} {scratch}` records where it is"
+    )
+    run("relink", "-l", tmp_path / "renamed", scratch)
+    run("import", "-i", tar, "--over-scratch", "-l", tmp_path / "renamed", scratch)
+    assert wclayer.layer_exists(scratch)
+    assert not (scratch / "sandbox.vhdx").exists()
+
+
 def test_parents_that_contradict_each_other_are_refused(base: Path, scratch: Path, tmp_path: Path) -> None:
     wclayer.create_layer(tmp_path / "child", base)
     wclayer.create_layer(tmp_path / "other")

@@ -72,6 +72,9 @@ def import_command(
     parents = chain_of(layers, keep=True)
     is_folder = source is not None and not is_standard_input(source) and Path(source).is_dir()
     if source is not None and not is_standard_input(source) and (is_folder or wclayer.is_disk(source)):
+        if over_scratch and is_scratch(path):
+            problem = "a scratch is there, and --over-scratch replaces one by a layer tar only; import to another place"
+            raise AlreadyExistsError(path, problem)
         with progress_bar("importing") as progress:
             if is_folder:
                 wclayer.import_layer(path, source, parents, progress=progress)

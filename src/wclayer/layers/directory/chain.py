@@ -7,12 +7,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from wclayer._types import Chain, StrPath
-from wclayer.errors import InvalidParameterError
+from wclayer.errors import AlreadyExistsError, InvalidParameterError
 from wclayer.layers.atomic import StagedFile
 from wclayer.layers.directory.chain_file import CHAIN_FILE, chain_text, in_place, read_chain
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.opening import open_layer
 from wclayer.layers.directory.scratch import is_scratch
+
+_PARENTS_SHOWN = 8
+"""The number of parents that a message names."""
 
 
 def as_chain(layers: StrPath | Iterable[StrPath]) -> list[StrPath]:
@@ -73,8 +76,7 @@ def resolve_chain(parents: Chain, *, first_is_own: bool = False) -> list[Path]:
         if ancestors & set(given[:index]):
             raise InvalidParameterError(parent, "the parents are not in the order nearest first")
         if recorded and not _agree(recorded, chain[index + 1 :]):
-            named = ", ".join(str(path) for path in recorded)
-            raise InvalidParameterError(parent, f"other parents were named after it than its own: {named}")
+            raise InvalidParameterError(parent, f"other parents were named after it than its own: {_listed(recorded)}")
     return chain
 
 
@@ -127,6 +129,43 @@ def write_chain(layer: Path, chain: Sequence[Path]) -> None:
     """Replaces the `layerchain.json` of a layer in one step. The caller holds the lock of the layer."""
     with StagedFile(layer / CHAIN_FILE) as staged:
         staged.stream.write(chain_text(layer, chain))
+
+
+def check_same_chain(scratch: Path, chain: Sequence[Path]) -> None:
+    """Checks that a scratch records the parents of the layer that is to replace it.
+
+    Args:
+        scratch: the scratch.
+        chain: the whole parent chain of the layer, nearest first.
+
+    Raises:
+        AlreadyExistsError: it records none, or others.
+    """
+    recorded = read_chain(scratch)
+    if recorded and list(map(os.path.realpath, recorded)) == list(map(os.path.realpath, chain)):
+        return
+    named = f"{_listed(chain)} were named" if chain else "none were named"
+    away = "import to another place"
+    gone = next((parent for parent in recorded if not parent.exists()), None)
+    if not recorded:
+        problem = f"that records no parents, and {named}"
+        advice = f"`wclayer mount -l {chain[0]} {scratch}` records them, or {away}" if chain else away
+    elif gone is not None and chain:
+        problem = f"with other parents: it records {_listed(recorded)}, and {named}"
+        advice = (
+            f"{gone} is not there: if it was moved or renamed, `wclayer relink -l {chain[0]} {scratch}` records"
+            " where it is"
+        )
+    else:
+        problem = f"with other parents: it records {_listed(recorded)}, and {named}"
+        advice = f"name those that it records (-l), or {away}"
+    raise AlreadyExistsError(scratch, f"a scratch is there {problem}; {advice}")
+
+
+def _listed(chain: Sequence[Path]) -> str:
+    """Returns the first paths of a chain as a message names them."""
+    more = len(chain) - _PARENTS_SHOWN
+    return ", ".join(map(str, chain[:_PARENTS_SHOWN])) + (f" and {more} more" if more > 0 else "")
 
 
 def check_chain(layer: LayerDirectory, parents: Chain) -> None:

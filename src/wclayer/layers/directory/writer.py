@@ -11,8 +11,8 @@ from wclayer.errors import boundary, errors_at
 from wclayer.layers.atomic import Stage, StagedDirectory
 from wclayer.layers.base import LayerWriterBase, all_of
 from wclayer.layers.directory import utility_vm
-from wclayer.layers.directory.chain import resolve_chain
-from wclayer.layers.directory.chain_file import CHAIN_FILE, chain_text, read_chain
+from wclayer.layers.directory.chain import check_same_chain, resolve_chain
+from wclayer.layers.directory.chain_file import CHAIN_FILE, chain_text
 from wclayer.layers.directory.database import EntryRow, Origin, host_name, to_column
 from wclayer.layers.directory.folder import PARENT_DIFF_IDS
 from wclayer.layers.directory.hives import BaseHiveMaker
@@ -144,12 +144,16 @@ class DirectoryLayerWriter(LayerWriterBase):
     def _stage(self, place: Path) -> Stage:
         if not self._over_scratch:
             return StagedDirectory(place)
-        return StagedDirectory(place, may_replace=lambda: is_scratch(place) and self._has_chain(place))
+        return StagedDirectory(place, may_replace=lambda: is_scratch(place) and self._agrees(place))
 
-    def _has_chain(self, scratch: Path) -> bool:
-        """Returns whether a scratch records the same parents as this layer."""
-        known = [os.path.realpath(parent) for parent in read_chain(scratch)]
-        return bool(known) and known == [os.path.realpath(parent) for parent in self.chain]
+    def _agrees(self, scratch: Path) -> bool:
+        """Returns True if a scratch records the same parents as this layer.
+
+        Raises:
+            AlreadyExistsError: it does not.
+        """
+        check_same_chain(scratch, self.chain)
+        return True
 
     def _host_files(self) -> HostFiles:
         return HostFiles(self._staged.path, self._staged.lock)
