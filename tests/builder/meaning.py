@@ -135,6 +135,23 @@ def linked_names(layers: Sequence[Layer]) -> set[str]:
     return {member.name.upper() for layer in layers for member, _ in layer.members if member.islnk()}
 
 
+def lost_links(below: Sequence[Layer], layers: Sequence[Layer]) -> set[str]:
+    """Returns the hard links of layers to files that the layers below do not show: those of the lowest layer with such
+    links."""
+    for number, layer in enumerate(layers):
+        shown = files_of([*below, *layers[:number]])
+        made, lost = set[str](), set[str]()
+        for member, _ in layer.members:
+            if member.islnk() and member.linkname.upper() not in made:
+                target = find(shown, member.linkname)
+                if target is None or is_directory(target):
+                    lost.add(member.name)
+            made.add(member.name.upper())
+        if lost:
+            return lost
+    return set()
+
+
 def find(root: Node, path: str) -> Node | None:
     node = root
     for name in filter(None, path.split("/")):
@@ -297,7 +314,7 @@ def needless_whiteouts(below: Sequence[Layer], top: Layer) -> list[str]:
         if (
             hidden is not None
             and shown is not None
-            and (_is_directory(hidden) != _is_directory(shown) or hidden.children)
+            and (is_directory(hidden) != is_directory(shown) or hidden.children)
         ):
             continue
         if described(files_of([*below, less])) == expected:
@@ -305,7 +322,8 @@ def needless_whiteouts(below: Sequence[Layer], top: Layer) -> list[str]:
     return found
 
 
-def _is_directory(node: Node) -> bool:
+def is_directory(node: Node) -> bool:
+    """Returns whether an entry has the attribute of a directory. A link to one has it, too."""
     return bool(basic_info(node.metadata)[0] & 0x10)
 
 

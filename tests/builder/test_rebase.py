@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,111 @@ def test_links_to_files_that_the_new_base_does_not_have_are_refused(store: Image
         assert b"hard links to files that the new base does not have (Files/App/link to gone.dll)" in done.stderr
     assert b"lost link: Files/App/link to gone.dll" in done.stdout
     assert "links:2" not in {image.name for image in store.images()}
+
+
+def _with_layers(store: ImageStore, name: str, version: str, *builds: Callable[[LayerWriter], None]) -> None:
+    """Puts an image into the store: a base, and layers on it."""
+    base = _base(version, FIRST, "App", "Old", env=["BASE=1", "Path=C:\\Windows"])
+    layers = [*base.layers, *(samples.layer(layer_tar(build), "oci") for build in builds)]
+    history = [*base.record["history"], *(samples.step(f"layer {number}") for number, _ in enumerate(builds))]
+    stores.fill(store, name, samples.image("oci", layers, history, base.record["config"], os_version=version))
+
+
+def _link_to_gone(writer: LayerWriter) -> None:
+    put_directories(writer, "Files", "Files/App")
+    writer.put(Entry("Files/App/link", info(), link_target="Files/App/gone.dll"))
+
+
+def _delete_gone(writer: LayerWriter) -> None:
+    put_directories(writer, "Files", "Files/App")
+    writer.put(Entry("Files/App/gone.dll", None))
+
+
+def _delete_app(writer: LayerWriter) -> None:
+    put_directories(writer, "Files")
+    writer.put(Entry("Files/App", None))
+
+
+def _make_gone_a_directory(writer: LayerWriter) -> None:
+    put_directories(writer, "Files", "Files/App")
+    writer.put(Entry("Files/App/gone.dll", None))
+    put_directories(writer, "Files/App/gone.dll")
+
+
+@pytest.mark.parametrize("change", [_delete_gone, _delete_app, _make_gone_a_directory])
+def test_a_link_to_a_file_that_a_layer_of_the_new_base_deletes_is_refused(
+    change: Callable[[LayerWriter], None], store: ImageStore
+) -> None:
+    """A lower layer of the new base still has the file, and the link would bring it back, or could not be made."""
+    _with_layers(store, "links:1", OLD, _link_to_gone)
+    _with_layers(store, "base:changed", NEW, change)
+    options = ["links:1", "--old-base", "base:old", "--onto", "base:changed"]
+    told: Any = parsed("rebase", *options, "--dry-run", "--json")
+    assert told["lost_links"] == ["Files/App/link"]
+    run("rebase", *options, "--force", "-t", "links:2", status=NotSupportedError.exit_status)
+
+
+def test_a_link_to_a_file_that_its_own_layer_renames_is_kept(store: ImageStore) -> None:
+    def rename(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "Files/App")
+        writer.put(Entry("Files/App/gone.dll", None))
+        writer.put(Entry("Files/App/kept.dll", info(), link_target="Files/App/gone.dll"))
+
+    def link_again(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "Files/App")
+        writer.put(Entry("Files/App/kept too.dll", info(), link_target="Files/App/kept.dll"))
+
+    _with_layers(store, "links:1", OLD, rename, link_again)
+    _with_layers(store, "base:more", NEW, lambda writer: put_directories(writer, "Files", "Files/More"))
+    run("rebase", "links:1", "--old-base", "base:old", "--onto", "base:more", "-t", "links:2")
+    assert text("cat", "links:2", "C:\\App\\kept too.dll") == "1"
+
+
+@pytest.mark.parametrize("before", ["nothing", "a file", "a directory"])
+def test_what_a_directory_made_anew_hides_is_told_although_the_new_base_has_made_the_same_directory(
+    before: str, store: ImageStore
+) -> None:
+    def old(writer: LayerWriter) -> None:
+        put_directories(writer, "Files")
+        if before == "a file":
+            put_file(writer, "Files/Tool", b"old")
+        elif before == "a directory":
+            put_directories(writer, "Files/Tool", "Files/Tool/same")
+
+    def first(writer: LayerWriter) -> None:
+        put_directories(writer, "Files")
+        if before == "a directory":
+            put_directories(writer, "Files/Tool")
+            writer.put(Entry("Files/Tool/same", None))
+            put_directories(writer, "Files/Tool/same")
+        else:
+            put_file(writer, "Files/Tool", b"own")
+
+    def anew(writer: LayerWriter) -> None:
+        put_directories(writer, "Files")
+        writer.put(Entry("Files/Tool", None))
+        put_directories(writer, "Files/Tool", "Files/Tool/same", "Files/Tool/same/own")
+        put_file(writer, "Files/Tool/same/both", b"2")
+
+    def new(writer: LayerWriter) -> None:
+        put_directories(writer, "Files")
+        if before == "a file":
+            writer.put(Entry("Files/Tool", None))
+        put_directories(writer, "Files/Tool", "Files/Tool/more", "Files/Tool/same")
+        put_file(writer, "Files/Tool/more/b.dll", b"2")
+        put_file(writer, "Files/Tool/same/a.dll", b"2")
+        put_file(writer, "Files/Tool/same/both", b"2")
+
+    _with_layers(store, "tool:old", OLD, old)
+    _with_layers(store, "tool:1", OLD, old, first, anew)
+    _with_layers(store, "tool:new", NEW, old, new)
+    options = ["tool:1", "--old-base", "tool:old", "--onto", "tool:new"]
+    told: Any = parsed("rebase", *options, "--dry-run", "--json")
+    assert sorted((item["path"], item["image"], item["base"]) for item in told["conflicts"]) == [
+        (f"Files/Tool/{name}", "removed", "added") for name in ("more", "more/b.dll", "same/a.dll")
+    ]
+    run("rebase", *options, "--force", "-t", "tool:2")
+    assert text("ls", "-R", "tool:2", "C:\\Tool").split() == text("ls", "-R", "tool:1", "C:\\Tool").split()
 
 
 def test_the_features_of_windows_are_those_of_the_new_base(store: ImageStore) -> None:

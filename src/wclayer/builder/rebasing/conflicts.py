@@ -23,7 +23,6 @@ from wclayer.view.diff import Change, compare_nodes, differences_below
 from wclayer.view.merged import MergedTree, Node
 from wclayer.view.part_tombstones import is_made_anew, stands_for_another
 from wclayer.view.registry import differs_below
-from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.names import path_key
 
 SAME = "same"
@@ -86,7 +85,7 @@ def find_conflicts(layers: Sequence[StrPath], own: int, new_base: Sequence[StrPa
 
 def lost_links(layers: Sequence[StrPath], own: int, new_base: Sequence[StrPath]) -> Iterator[str]:
     """Yields the hard links of the own layers of an image to files that a new base does not have. Over it, the layers
-    cannot be unpacked.
+    cannot be unpacked; or a link brings back what a layer of the new base has deleted.
 
     Args:
         layers, own, new_base: see `find_conflicts`.
@@ -94,15 +93,16 @@ def lost_links(layers: Sequence[StrPath], own: int, new_base: Sequence[StrPath])
     with during("compare base images", layers[0]), ExitStack() as stack:
         opened = [stack.enter_context(open_layer(path)) for path in (*layers[:own], *new_base)]
         for index, layer in enumerate(opened[:own]):
+            below = MergedTree(opened[index + 1 :])
             for link in layer.links_to_parents():
-                if not any(_has_file(below, link) for below in opened[index + 1 :]):
+                if not _has_file(below, link):
                     yield layer.path_of(link)
 
 
-def _has_file(layer: LayerDirectory, link: EntryRow) -> bool:
+def _has_file(tree: MergedTree, link: EntryRow) -> bool:
     assert link.link_target is not None
-    target = layer.lookup(from_column(link.link_target))
-    return target is not None and not target.attributes & DIRECTORY
+    target = tree.lookup(from_column(link.link_target))
+    return target is not None and not target.is_directory
 
 
 class _Files:
@@ -115,6 +115,14 @@ class _Files:
         self._deleted = {row.key: row.path for layer in own.layers for row in layer.tombstones()}
 
     def conflicts(self) -> Iterator[RebaseConflict]:
+        """Yields the conflicts, each once: what is hidden may be so for several reasons."""
+        told = set[str]()
+        for conflict in self._found():
+            if (key := path_key(conflict.path)) not in told:
+                told.add(key)
+                yield conflict
+
+    def _found(self) -> Iterator[RebaseConflict]:
         for key, path in sorted(self._deleted.items()):
             if self._own.lookup(path) is None and not _has_parent_in(key, self._deleted):
                 yield from self._of_hidden(path)
@@ -147,12 +155,20 @@ class _Files:
         removed = Change.REMOVED.value
         if new is None:
             return
-        if change is not None and self._own.lookup(path) is None:
+        own = self._own.lookup(path)
+        if change is not None and own is None:
             yield RebaseConflict("file", path, None, removed, change.value, fields)
-        if old is not None and old.is_directory and new.is_directory:
+        if not new.is_directory:
+            return
+        if old is not None and old.is_directory:
             for found in differences_below(self._old, old, self._new, new, times=False):
                 if found.change is not Change.REMOVED and self._own.lookup(found.path) is None:
                     yield RebaseConflict("file", found.path, None, removed, found.change.value, tuple(found.fields))
+        elif own is not None and _change(self._own, own, self._new, new)[0] is None:
+            # Both sides have made the same directory, so that itself is no conflict.
+            for node in self._new.walk(new):
+                if self._own.lookup(node.path) is None:
+                    yield RebaseConflict("file", node.path, None, removed, Change.ADDED.value)
 
 
 def _has_parent_in(key: str, keys: Iterable[str]) -> bool:
