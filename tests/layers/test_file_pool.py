@@ -192,7 +192,7 @@ def test_a_host_without_shared_memory_has_no_pool(root: HostRoot, monkeypatch: p
     assert pool.make(b"", b"f", b"data", _TIME, _TIME).digest() == hashlib.sha256(b"data").digest()
     pool.finish()
     monkeypatch.setattr(tempfile, "TemporaryFile", refused)
-    with pytest.raises(file_pool.NoArenaError):
+    with pytest.raises(file_pool.NoPoolError):
         FilePool(root.fd, -1)
 
 

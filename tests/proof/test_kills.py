@@ -401,6 +401,9 @@ def _told(number: int) -> Iterator[None]:
         raise
 
 
+_MOST_WORKERS = 4
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -432,8 +435,8 @@ def test_a_worker_that_is_killed_fails_the_operation(name: str, said: str, world
                 if number % 5 == 0:
                     operation(world)
             else:
-                # It had done its work.
-                assert call >= calls - 8
+                # It had done its work, or had not said yet that it begins: all is done without it then.
+                assert call >= calls - 8 or call < _MOST_WORKERS
             assert bool(ended.status and number % 5) or _state(name, world) == known.new
         world.remove()
     print(f"workers: {sum(found.values())} kills: {dict(found)}")

@@ -15,6 +15,7 @@ from wclayer.cli.layer_argument import LayerArgument, layer_argument
 from wclayer.cli.output import echo, progress_bar
 from wclayer.errors import NotSupportedError, during
 from wclayer.explore.model.explored import Explorable, ExploredChain
+from wclayer.host.interpreter import needed_python
 from wclayer.layers.inputs import has_any_place
 
 _EXTRA = "the explorer needs Textual; `pip install 'wclayer[explore]'` installs it"
@@ -84,7 +85,8 @@ def _server(ctx: click.Context, image: LayerArgument, port: int) -> Callable[[Ex
     with _needing(image, _WEB_EXTRA, "textual", "textual_serve", "aiohttp"):
         from wclayer.explore.web.server import serve
     # Each page in a browser has a process that gets the same words.
-    command = (sys.executable, "-P", "-m", "wclayer", *ctx.meta[ALL_WORDS])
+    python = needed_python(image.text, "a page of the explorer", "the explorer on the terminal needs none")
+    command = (python, "-P", "-m", "wclayer", *ctx.meta[ALL_WORDS])
 
     def show(explored: Explorable) -> int:
         with during("explore"):

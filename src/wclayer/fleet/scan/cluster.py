@@ -16,12 +16,14 @@ from wclayer._version import __version__
 from wclayer.errors import InvalidParameterError, LayerError, NotSupportedError, OutOfMemoryError
 from wclayer.fleet.scan.interrupts import ends_interrupt, interrupts_wait
 from wclayer.fleet.scan.options import ScanOptions
+from wclayer.host.interpreter import needed_python
 
 _LOOPBACK = "127.0.0.1"
 _TALKATIVE = ("distributed", "tornado", "bokeh")
 _SLOW_DISK = "Creating scratch directories is taking"
 """The beginning of what Dask warns of when a busy machine makes a folder slowly."""
 _CONNECT = "cannot be reached as a scheduler of Dask"
+_ELSEWHERE = "the workers of a cluster do it with --dask ADDRESS"
 CLIENT = "wclayer"
 _VERSIONS = {
     CLIENT: "wclayer._version.__version__",
@@ -80,6 +82,7 @@ def _end(cluster: LocalCluster) -> None:
 
 
 def _start(options: ScanOptions) -> LocalCluster:
+    python = needed_python("", "each worker of a scan", _ELSEWHERE)
     try:
         return LocalCluster(
             n_workers=options.workers,
@@ -94,7 +97,8 @@ def _start(options: ScanOptions) -> LocalCluster:
     except MemoryError as error:
         raise OutOfMemoryError("", f"the processes of the scan do not start: {error}") from error
     except (OSError, RuntimeError) as error:
-        raise LayerError("", f"the processes of the scan do not start: {error}") from error
+        problem = f"the processes of the scan, which {python} runs, do not start: {error}"
+        raise LayerError("", f"{problem.rstrip('.')}; {_ELSEWHERE}") from error
 
 
 @contextmanager

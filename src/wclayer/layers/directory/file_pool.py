@@ -36,8 +36,8 @@ _BATCHES_AHEAD = 12
 """The number of batches that a worker may have. Their answers fit into a pipe, so a worker never waits for a reader."""
 
 
-class NoArenaError(Exception):
-    """The host has no memory that processes can share."""
+class NoPoolError(Exception):
+    """The host has no memory that processes can share, or starts no worker. The files are made without one."""
 
 
 def _arena_file() -> BinaryIO:
@@ -56,7 +56,7 @@ def _arena_file() -> BinaryIO:
             file.close()
             raise
     except OSError as error:
-        raise NoArenaError(str(error)) from error
+        raise NoPoolError(str(error)) from error
     return file
 
 
@@ -86,8 +86,7 @@ class FilePool:
     A failure is raised by a later call, at the latest by `finish`.
 
     Raises:
-        NoArenaError: the host has no memory for it.
-        OSError: the processes cannot be started.
+        NoPoolError: the host has no memory for it, or the processes do not start.
     """
 
     def __init__(self, root_fd: int, lock_fd: int) -> None:
@@ -95,6 +94,11 @@ class FilePool:
         try:
             for _ in range(min(len(os.sched_getaffinity(0)), _MOST_WORKERS)):
                 self._workers.append(_Worker(root_fd, lock_fd))
+            for worker in self._workers:
+                worker.await_ready()
+        except worker_process.CannotStartError as error:
+            self.abort()
+            raise NoPoolError(str(error)) from error
         except BaseException:
             self.abort()
             raise
@@ -224,6 +228,10 @@ class _Worker:
         # Positions in the arena, which are counted on from round to round.
         self._head = 0
         self._tail = 0
+
+    def await_ready(self) -> None:
+        """Waits until the worker works; see `worker_process.await_ready`."""
+        worker_process.await_ready(self._answers, file_worker.READY)
 
     @property
     def load(self) -> int:

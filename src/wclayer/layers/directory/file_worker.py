@@ -1,8 +1,8 @@
 """The program of a worker process: makes the files of which it reads from a pipe. It imports nothing of the package.
 
 `file_pool` runs it with the descriptor of the layer's root directory, the descriptor of the arena, which is memory that
-both processes have mapped, and its size. It reads batches from standard input: the length of the batch (uint32), then
-commands, with little-endian integers.
+both processes have mapped, its size, and the descriptor of an error stream. It says first that it is ready. It reads
+batches from standard input: the length of the batch (uint32), then commands, with little-endian integers.
 
 - `D`, length (uint32), path: the directory, relative to the root, in which the next files are made.
 - `F`, length of the name (uint32), size (uint32), position in the arena (uint64), access and modification time
@@ -28,6 +28,7 @@ from contextlib import suppress
 
 assert sys.platform == "linux"
 
+READY = b"wclayer makes files\n"
 BATCH = struct.Struct("<I")
 DIRECTORY = struct.Struct("<cI")
 FILE = struct.Struct("<cIIQqq")
@@ -182,11 +183,13 @@ def set_times(fd: int, access: int, modify: int) -> None:
 
 def main() -> None:
     """Works until the input ends."""
-    root, arena, size = map(int, sys.argv[1:])
+    root, arena, size, errors = map(int, sys.argv[1:])
+    os.dup2(errors, 2)
     maker = Maker(root, memoryview(mmap.mmap(arena, size, access=mmap.ACCESS_READ)))
     read = sys.stdin.buffer.read
     # The answer has no reader any more if the parent process has died.
     with suppress(BrokenPipeError):
+        os.write(1, READY)
         while len(header := read(BATCH.size)) == BATCH.size:
             (length,) = BATCH.unpack(header)
             batch = read(length)

@@ -208,9 +208,9 @@ class HostFiles:
         self._may_pool = False
         # If the host may refuse a name, or treat two names as equal, the writer must be able to use a substitute.
         if sys.platform == "linux" and self.root.takes_every_name:
-            from wclayer.layers.directory.file_pool import FilePool, NoArenaError
+            from wclayer.layers.directory.file_pool import FilePool, NoPoolError
 
-            with suppress(NoArenaError):
+            with suppress(NoPoolError):
                 self._pool = FilePool(self.root.fd, -1 if self._lock is None else self._lock.fd)
 
     def _under_possible_name(

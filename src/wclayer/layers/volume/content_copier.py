@@ -46,8 +46,8 @@ class _TooManyError(OSError):
 
 
 class ContentCopier:
-    """A worker process that copies files. It starts when there is enough for it to do; before that, and on a host that
-    starts no process or lets it open only few files, no file is taken.
+    """A worker process that copies files. It starts when there is enough for it to do; before that, and where no
+    process starts (`start_worker`) or the host lets it open only few files, no file is taken.
 
     Leaving the context ends the process at once.
 
@@ -83,6 +83,9 @@ class ContentCopier:
         self._close_files()
         if self._connection is not None:
             self._connection.close()
+        self._end()
+
+    def _end(self) -> None:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -102,7 +105,7 @@ class ContentCopier:
             if not self._may_start or (self._files < _START_AFTER and self._size < _START_AFTER_BYTES):
                 return False
             self._may_start = False
-            with suppress(OSError):
+            with suppress(OSError, worker_process.CannotStartError):
                 self._start()
             if self._connection is None:
                 return False
@@ -143,6 +146,8 @@ class ContentCopier:
             self._process = worker_process.start_worker(
                 copy_worker, (theirs.fileno(), self._target), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
             )
+            theirs.close()
+            worker_process.await_ready(ours.fileno(), copy_worker.READY)
             with suppress(OSError):
                 resource.prlimit(self._process.pid, resource.RLIMIT_NOFILE, (highest, highest))
                 limit = highest
@@ -153,6 +158,7 @@ class ContentCopier:
             theirs.close()
             if self._connection is None:
                 ours.close()
+                self._end()
 
     def _send(self) -> None:
         """Sends the batch, if there is one."""

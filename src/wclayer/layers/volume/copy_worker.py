@@ -1,9 +1,10 @@
 """The program of a worker process: copies contents of files into the file of a disk. It imports nothing of the package.
 
-`content_copier` runs it with the descriptors of a socket and of the disk's file. Through the socket come batches, with
-little-endian integers: the length of what follows (uint32) and the number of files (uint32), with the descriptors of
-the files beside them, which are open for reading. Of each file follow its size (uint64), its SHA-256, the number of its
-places (uint32), and the places: their offset in the disk's file and their length (uint64).
+`content_copier` runs it with the descriptors of a socket, of the disk's file and of an error stream. It says first that
+it is ready. Through the socket come batches, with little-endian integers: the length of what follows (uint32) and the
+number of files (uint32), with the descriptors of the files beside them, which are open for reading. Of each file follow
+its size (uint64), its SHA-256, the number of its places (uint32), and the places: their offset in the disk's file and
+their length (uint64).
 
 Batches are received while earlier ones are copied, so that many files can wait here. A batch is answered when all of
 its files are copied and have their SHA-256. An answer is what failed (uint8), the number of the file in the batch
@@ -27,6 +28,7 @@ assert sys.platform == "linux"
 
 MOST_FILES = 16
 """The files of a batch. The host bounds the descriptors that a message may have."""
+READY = b"wclayer copies\n"
 BATCH = struct.Struct("<II")
 FILE = struct.Struct("<Q32sI")
 PLACE = struct.Struct("<QQ")
@@ -177,9 +179,12 @@ def receive(connection: socket.socket, size: int) -> bytes:
 
 def main() -> None:
     """Works until the connection ends."""
-    connection = socket.socket(fileno=int(sys.argv[1]))
+    number, target, errors = map(int, sys.argv[1:])
+    os.dup2(errors, 2)
+    connection = socket.socket(fileno=number)
     with suppress(ConnectionError, CallerGoneError):
-        Copier(connection, int(sys.argv[2])).work()
+        connection.sendall(READY)
+        Copier(connection, target).work()
 
 
 if __name__ == "__main__":

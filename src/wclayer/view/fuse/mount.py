@@ -29,6 +29,7 @@ from wclayer.errors import (
     errors_at,
 )
 from wclayer.host import system
+from wclayer.host.interpreter import needed_python
 from wclayer.host.waiting import retry
 from wclayer.layers.atomic import wait_for_place
 from wclayer.layers.directory.chain import as_chain
@@ -180,6 +181,9 @@ def remove_stale(place: Path) -> None:
         _unmount(place, lazy=True)
 
 
+_IN_THIS_PROCESS = "`wclayer mount --foreground` serves it in its own process"
+
+
 @during("mount")
 def start(
     target: StrPath, layers: Sequence[StrPath] = (), scratch: StrPath | None = None, *, allow_other: bool = False,
@@ -215,7 +219,8 @@ def start(
     if "pid" in said:
         return int(said["pid"])
     if not said:
-        raise LayerError(target, f"the server of the mount ended: {complaint or 'without a word'}")
+        problem = f"the server of the mount ({sys.executable}) ended: {complaint or 'without a word'}"
+        raise LayerError(target, f"{problem}; {_IN_THIS_PROCESS}")
     kind = getattr(wclayer.errors, said["error"], LayerError)
     raise kind(said["path"], said["detail"], code=said["code"], operation=said["operation"])
 
@@ -224,6 +229,7 @@ def _start(
     target: StrPath, layers: Sequence[StrPath], scratch: StrPath | None, **options: object
 ) -> tuple[dict[str, Any], str]:
     """Starts the server, and returns its answer on the pipe and its output on the error stream."""
+    python = needed_python(target, "the server of a mount", _IN_THIS_PROCESS)
     reader, writer = os.pipe()
     arguments = json.dumps(
         {
@@ -238,7 +244,7 @@ def _start(
             # The server continues in a child process, which no process has to wait for.
             subprocess.run(
                 # -P: without it, Python would import modules from the current folder, which others may change.
-                [sys.executable, "-P", "-m", "wclayer.view.fuse.server", arguments, str(writer)],
+                [python, "-P", "-m", "wclayer.view.fuse.server", arguments, str(writer)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints, pass_fds=(writer,),
                 start_new_session=True, check=False,
             )  # fmt: skip
