@@ -62,11 +62,17 @@ def test_iso_has_all_seven_digits() -> None:
     assert filetime.to_iso(filetime.MAX_FILETIME) == f"filetime:{filetime.MAX_FILETIME}"
 
 
+def test_a_listed_time_is_as_long_as_any_other() -> None:
+    assert filetime.to_listed(132313303292205695) == "2020-04-14 09:32:09"
+    assert filetime.to_listed(filetime.MAX_FILETIME) == f"filetime:{filetime.MAX_FILETIME}"[:19]
+
+
 @given(_times)
 def test_a_datetime_is_the_time_cut_to_microseconds(time: int) -> None:
     moment = filetime.to_datetime(time)
     if moment.year < 9999:
         assert filetime.to_iso(time)[:26] == f"{moment:%Y-%m-%dT%H:%M:%S.%f}"
+        assert filetime.to_listed(time) == f"{moment:%Y-%m-%d %H:%M:%S}"
     assert moment.utcoffset() == timedelta(0)
 
 

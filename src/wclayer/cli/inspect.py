@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 import click
@@ -33,7 +32,7 @@ from wclayer.view.merged import MergedTree, Node
 from wclayer.view.resolve import existing
 from wclayer.view.spelling import layer_path, split_stream
 from wclayer.win32 import filetime
-from wclayer.win32.attributes import attribute_letters
+from wclayer.win32.attributes import DIRECTORY, attribute_letters
 from wclayer.win32.names import names_equal
 from wclayer.win32.shown import count_text
 
@@ -51,22 +50,12 @@ def _find(tree: MergedTree, path: str, *, follow: bool = True) -> Node:
         raise
 
 
-def _name(node: Node) -> str:
-    return node.path.rpartition("/")[2]
-
-
 def _line(node: Node) -> str:
     """Returns the line of a listing."""
     row = node.row
-    size = "" if node.is_directory else row.size
-    time = _time(row.last_write_time // filetime.TICKS_PER_SECOND)
-    return f"{attribute_letters(row.attributes)}  {size:>12}  {time}  {_name(node)}{_suffix(node)}"
-
-
-@lru_cache(4096)
-def _time(seconds: int) -> str:
-    """Returns a time in whole seconds since 1601 as a listing shows it. Files that were installed together share it."""
-    return filetime.to_iso(seconds * filetime.TICKS_PER_SECOND)[:19].replace("T", " ")
+    size = "" if row.attributes & DIRECTORY else row.size
+    time = filetime.to_listed(row.last_write_time)
+    return f"{attribute_letters(row.attributes)}  {size:>12}  {time}  {node.name}{_suffix(node)}"
 
 
 def _suffix(node: Node) -> str:
@@ -130,12 +119,15 @@ def _listings(tree: MergedTree, node: Node, *, recursive: bool) -> Iterator[tupl
     yield node, inside
     if not (recursive and node.is_directory):
         return
-    walk = Walk(inside, None)
-    for _, child in walk:
-        if child.is_directory:
-            below = tree.children(child)
-            yield child, below
-            walk.enter(below, None)
+    walk = Walk(_directories(inside), None)
+    for _, directory in walk:
+        below = tree.children(directory)
+        yield directory, below
+        walk.enter(_directories(below), None)
+
+
+def _directories(nodes: list[Node]) -> list[Node]:
+    return [node for node in nodes if node.row.attributes & DIRECTORY]
 
 
 @click.command("tree")
@@ -166,7 +158,7 @@ def tree_command(merged: bool | None, depth: int | None, as_json: bool, layer: L
         for indent, is_last, node in _walk_tree(tree, top, depth, lines):
             streams = "".join(f" [:{name} {size_text(size)}]" for name, size, _ in tree.stream_digests(node))
             size = "" if node.is_directory or node.row.reparse is not None else f"  {size_text(node.row.size)}"
-            echo(f"{indent}{lines.last if is_last else lines.branch}{_name(node)}{_suffix(node)}{size}{streams}")
+            echo(f"{indent}{lines.last if is_last else lines.branch}{node.name}{_suffix(node)}{size}{streams}")
 
 
 class _Lines(NamedTuple):

@@ -75,19 +75,42 @@ def to_datetime(filetime: int) -> datetime:
 
 def to_iso(filetime: int) -> str:
     """Returns ISO 8601 in UTC with all seven digits ("2022-10-30T22:38:17.6310847Z"); after 9999, "filetime:N"."""
-    # Listings show very many times, of few days.
     seconds, ticks = divmod(filetime, TICKS_PER_SECOND)
-    minutes, second = divmod(seconds, 60)
-    hours, minute = divmod(minutes, 60)
-    days, hour = divmod(hours, 24)
     try:
-        day = _iso_day(days)
+        day, time = _day_and_time(seconds)
     except OverflowError:
         return f"filetime:{filetime}"
-    return f"{day}T{hour:02}:{minute:02}:{second:02}.{ticks:07}Z"
+    return f"{day}T{time}.{ticks:07}Z"
+
+
+def to_listed(filetime: int) -> str:
+    """Returns a FILETIME as listings show it: in UTC, cut to seconds ("2022-10-30 22:38:17"); after 9999, the beginning
+    of "filetime:N", equally long."""
+    try:
+        day, time = _day_and_time(filetime // TICKS_PER_SECOND)
+    except OverflowError:
+        return f"filetime:{filetime}"[:19]
+    return f"{day} {time}"
+
+
+def _day_and_time(seconds: int) -> tuple[str, str]:
+    """Returns the date and the time of day so many seconds after 1601-01-01 ("2022-10-30", "22:38:17").
+
+    Raises:
+        OverflowError: the date is after 9999.
+    """
+    # Listings show very many times, of few days.
+    minutes = seconds // 60
+    return _iso_day(minutes // 1440), f"{_clock(minutes % 1440)}:{seconds % 60:02}"
 
 
 @lru_cache(1024)
 def _iso_day(days: int) -> str:
     """Returns the date so many days after 1601-01-01."""
     return (date(1601, 1, 1) + timedelta(days=days)).isoformat()
+
+
+@lru_cache(1440)
+def _clock(minute: int) -> str:
+    """Returns the time of a minute of the day ("22:38")."""
+    return f"{minute // 60:02}:{minute % 60:02}"
