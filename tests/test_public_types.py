@@ -30,8 +30,8 @@ OWN = {
     "wclayer.view.registry.LayerHives",  # a Registry
 }
 _NAMED_FOR_CHECKERS = {
-    "Engine": Engine, "RegistryOptions": wclayer.RegistryOptions, "ReadableBuffer": bytes,
-    "WriteableBuffer": bytearray,
+    "Engine": Engine, "ImageFacts": wclayer.ImageFacts, "ImageLayers": wclayer.ImageLayers,
+    "RegistryOptions": wclayer.RegistryOptions, "ReadableBuffer": bytes, "WriteableBuffer": bytearray,
 }  # fmt: skip
 """What modules import for type checkers only."""
 _DUNDERS = ("__init__", "__iter__", "__next__", "__enter__")

@@ -281,6 +281,17 @@ def test_a_verb_that_looks_into_a_layer_loads_neither_its_writer_nor_the_formats
         assert _of(loaded, *unneeded) == [], verb
 
 
+def test_a_verb_that_searches_a_layer_loads_nothing_of_images_and_inventories(layers: Path) -> None:
+    unneeded = (
+        "wclayer.formats", "wclayer.layers.directory.writer", "wclayer.layers.volume", "wclayer.images.opening",
+        "wclayer.images.store", "wclayer.inventory.facts", "wclayer.inventory.subject", "rich", "urllib3",
+    )  # fmt: skip
+    for verb in (["find"], ["du"], ["grep", "text"]):
+        loaded = _loaded(*verb, str(layers / "base"))
+        assert "wclayer.view.merged" in loaded
+        assert _of(loaded, *unneeded) == [], verb
+
+
 def test_the_list_of_images_is_read_without_a_client_of_registries_and_without_an_engine(tmp_path: Path) -> None:
     loaded = _loaded("images", "--store", str(tmp_path / "store"))
     assert "wclayer.images.store" in loaded

@@ -9,10 +9,9 @@ from typing import Any
 from wclayer.errors import during
 from wclayer.search.query import MARKS, EntryKind, EntryQuery, EntryTest, NameMark, kind_of
 from wclayer.search.walking import entries_at
-from wclayer.survey.api import Subject, open_chain
 from wclayer.survey.fate import Fate
-from wclayer.survey.names import NameWalk, Top
-from wclayer.survey.usage import find_top
+from wclayer.survey.names import NameWalk, Top, find_top
+from wclayer.survey.opening import Subject, open_tree
 from wclayer.view.merged import MergedTree, Node
 from wclayer.win32.attributes import attribute_names
 from wclayer.win32.filetime import to_iso
@@ -96,7 +95,7 @@ def find_entries(
         LimitExceededError: a layer has more entries, or longer paths, than the limits allow.
     """
     wanted = query or EntryQuery()
-    with open_chain(subject) as (_, tree, _):
+    with open_tree(subject) as tree:
         test = EntryTest(wanted, tree)
         if wanted.marks:
             yield from _changed(tree, paths, wanted, test, depth)

@@ -10,7 +10,7 @@ from wclayer.errors import during
 from wclayer.search.contents import search_contents
 from wclayer.search.pattern import ContentPattern, make_matcher
 from wclayer.search.walking import entries_at
-from wclayer.survey.api import Subject, open_chain
+from wclayer.survey.opening import Subject, open_tree
 from wclayer.win32.wildcards import FilePattern
 
 
@@ -92,7 +92,7 @@ def search_files(
     """
     matcher = make_matcher(pattern)
     wanted = [FilePattern(name) for name in include]
-    with open_chain(subject) as (_, tree, _):
+    with open_tree(subject) as tree:
         for node in entries_at(tree, paths):
             if wanted and not any(each.matches(node.name) for each in wanted):
                 continue

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
-from wclayer._types import StrPath
 from wclayer.errors import during
 from wclayer.images.opening import ImageLayers
 from wclayer.inventory.facts.chain import ImageFacts
-from wclayer.inventory.facts.layer import open_facts
 from wclayer.inventory.item import SubjectLayer
 from wclayer.inventory.subject.layers import subject_layers
 from wclayer.layers.progress import Cancelled, ProgressCallback, count_entries
 from wclayer.survey.chain import ChainWalk
 from wclayer.survey.model import Survey
 from wclayer.survey.notes import Notes
+from wclayer.survey.opening import Subject, open_tree
 from wclayer.survey.tally import Directories
 from wclayer.view.merged import MergedTree
 
 LARGEST = 1_000
 """How many single files and contents a survey names."""
-Subject = ImageLayers | ImageFacts | StrPath | Sequence[StrPath]
-"""What is surveyed: see `survey_image`."""
 
 
 @during("survey", takes_over=True)
@@ -55,7 +50,8 @@ def survey_image(
         OperationCancelledError: the caller has cancelled the survey.
     """
     tell = count_entries(progress, cancelled)
-    with open_chain(subject) as (name, tree, layers), Notes() as notes:
+    with open_tree(subject) as tree, Notes() as notes:
+        name, layers = _described(subject, tree)
         walk, directories = ChainWalk(tree, notes, largest), Directories()
         for counted in walk.run(walk.names.root(), tell):
             found = counted.directory
@@ -75,24 +71,11 @@ def survey_image(
         )
 
 
-@contextmanager
-def open_chain(subject: Subject) -> Iterator[tuple[str, MergedTree, tuple[SubjectLayer, ...]]]:
-    """A context manager that opens what is surveyed: its name, its merged tree, and its layers, base layer first."""
+def _described(subject: Subject, tree: MergedTree) -> tuple[str, tuple[SubjectLayer, ...]]:
+    """Returns the name of what is surveyed, and its layers, base layer first."""
     if isinstance(subject, ImageFacts):
-        described = subject_layers(list(reversed(subject.places)), subject.manifest, subject.config)
-        with open_facts(subject.folders) as facts, MergedTree(facts) as tree:
-            yield subject.name, tree, described
-    elif isinstance(subject, ImageLayers):
-        described = subject_layers(list(reversed(subject.layers)), subject.manifest, subject.config)
-        with MergedTree(subject.layers) as tree:
-            yield subject.name, tree, described
-    elif isinstance(subject, (str, os.PathLike)):
-        with MergedTree.of(subject, with_parents=True) as tree:
-            yield os.fspath(subject), tree, _described(tree)
-    else:
-        with MergedTree(subject) as tree:
-            yield os.fspath(subject[0]), tree, _described(tree)
-
-
-def _described(tree: MergedTree) -> tuple[SubjectLayer, ...]:
-    return subject_layers([layer.path for layer in reversed(tree.layers)], None, None)
+        return subject.name, subject_layers(list(reversed(subject.places)), subject.manifest, subject.config)
+    if isinstance(subject, ImageLayers):
+        return subject.name, subject_layers(list(reversed(subject.layers)), subject.manifest, subject.config)
+    nearest = subject if isinstance(subject, (str, os.PathLike)) else subject[0]
+    return os.fspath(nearest), subject_layers([layer.path for layer in reversed(tree.layers)], None, None)

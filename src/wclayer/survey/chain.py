@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from wclayer.layers.directory.database import EntryRow, Origin, from_column
-from wclayer.layers.directory.records_writer import is_elsewhere
+from wclayer.layers.directory.database import EntryRow, Origin, from_column, is_elsewhere
 from wclayer.survey.fate import Fate, Hiding, Step
 from wclayer.survey.model import HiddenFile, StoredFile
 from wclayer.survey.names import NameWalk, Top, WalkedDirectory

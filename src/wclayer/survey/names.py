@@ -9,13 +9,21 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NoReturn
 
-from wclayer.errors import LimitExceededError, limit_hint
+from wclayer.errors import (
+    EntryNotDirectoryError,
+    LimitExceededError,
+    PathNotFoundError,
+    UnresolvedLinkError,
+    limit_hint,
+)
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.database import ROOT, EntryRow, from_column
 from wclayer.layers.hives import HIVES_ROOT
 from wclayer.model import limits_in_use
 from wclayer.survey.fate import Fate
 from wclayer.view.merged import MergedTree
+from wclayer.view.resolve import existing
+from wclayer.view.spelling import layer_path
 from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.names import path_key
 
@@ -206,3 +214,24 @@ def _of_hives(names: Iterator[tuple[str, Iterator[_Row]]]) -> Iterator[tuple[str
                 yield key, fate
         if directories.parts:
             yield key, directories
+
+
+def find_top(tree: MergedTree, names: NameWalk, path: str) -> Top:
+    """Returns where a walk over names begins for a path: what the chain shows there, or a name that a layer removes.
+
+    Raises:
+        PathNotFoundError: no layer has the path.
+        EntryNotDirectoryError, UnresolvedLinkError: the path cannot be resolved.
+    """
+    wanted = layer_path(path)
+    try:
+        key = existing(tree, wanted, follow=True).key
+    except (PathNotFoundError, EntryNotDirectoryError, UnresolvedLinkError):
+        removed = names.top(path_key(wanted))
+        if removed is None:
+            raise
+        return removed
+    top = names.top(key)
+    if top is None:
+        raise PathNotFoundError(path, "is made by this program, and no layer stores it", code=2)
+    return top

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wclayer.errors import EntryNotDirectoryError, PathNotFoundError, UnresolvedLinkError, during
+from wclayer.errors import during
 from wclayer.layers.progress import Cancelled, ProgressCallback, count_entries
-from wclayer.survey.api import Subject, open_chain
 from wclayer.survey.chain import ChainWalk
 from wclayer.survey.model import DirectoryUsage
-from wclayer.survey.names import NameWalk, Top
+from wclayer.survey.names import find_top
 from wclayer.survey.notes import Notes
-from wclayer.view.merged import MergedTree
-from wclayer.view.resolve import existing
-from wclayer.view.spelling import layer_path
-from wclayer.win32.names import path_key
+from wclayer.survey.opening import Subject, open_tree
 
 
 @during("measure", takes_over=True)
@@ -48,29 +44,8 @@ def directory_usage(
         OperationCancelledError: the caller has cancelled it.
     """
     tell = count_entries(progress, cancelled)
-    with open_chain(subject) as (_, tree, _), Notes() as notes:
+    with open_tree(subject) as tree, Notes() as notes:
         walk = ChainWalk(tree, notes, 0, contents=False)
         for counted in walk.run(find_top(tree, walk.names, path), tell):
             if depth is None or counted.directory.depth <= depth + 1:
                 yield counted.sums.usage(counted.directory.path)
-
-
-def find_top(tree: MergedTree, names: NameWalk, path: str) -> Top:
-    """Returns where a walk over names begins for a path: what the chain shows there, or a name that a layer removes.
-
-    Raises:
-        PathNotFoundError: no layer has the path.
-        EntryNotDirectoryError, UnresolvedLinkError: the path cannot be resolved.
-    """
-    wanted = layer_path(path)
-    try:
-        key = existing(tree, wanted, follow=True).key
-    except (PathNotFoundError, EntryNotDirectoryError, UnresolvedLinkError):
-        removed = names.top(path_key(wanted))
-        if removed is None:
-            raise
-        return removed
-    top = names.top(key)
-    if top is None:
-        raise PathNotFoundError(path, "is made by this program, and no layer stores it", code=2)
-    return top

@@ -10,7 +10,7 @@ from wclayer.inventory.facts.layer import FactsLayer
 from wclayer.inventory.subject.files import SubjectFile
 from wclayer.inventory.subject.layer_files import LayerFiles, check_has_contents, node_of
 from wclayer.inventory.subject.readings import Reader, Reading, reading_of
-from wclayer.layers.directory.records_writer import is_elsewhere
+from wclayer.layers.directory.database import is_elsewhere
 from wclayer.layers.hives import is_hive, is_log
 from wclayer.view.merged import Node
 

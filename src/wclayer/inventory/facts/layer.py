@@ -9,10 +9,9 @@ from typing import Any
 from wclayer._types import StrPath
 from wclayer.inventory.facts.contents import Contents
 from wclayer.layers.cache import Cache
-from wclayer.layers.directory.database import EntryRow, from_column
+from wclayer.layers.directory.database import EntryRow, from_column, is_elsewhere
 from wclayer.layers.directory.finished import FinishedLayer
 from wclayer.layers.directory.opening import open_layer_folder
-from wclayer.layers.directory.records_writer import is_elsewhere
 from wclayer.layers.directory.rows import StreamRow
 
 _ROW = 1000

@@ -155,6 +155,11 @@ def host_name(row: EntryRow) -> bytes:
     return row.host_name.encode() if row.host_name else encode_name(from_column(row.name))
 
 
+def is_elsewhere(row: EntryRow) -> bool:
+    """Returns whether an entry is a further name of a file that another layer has."""
+    return row.link_target is not None and row.link is None
+
+
 def create(path: Path) -> sqlite3.Connection:
     """Makes an empty database for bulk writing. It becomes visible only when its layer is renamed into place, so it
     needs neither journal nor flush."""

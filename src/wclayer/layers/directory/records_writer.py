@@ -8,7 +8,6 @@ from pathlib import Path
 from wclayer.errors import InvalidDataError
 from wclayer.host import system
 from wclayer.layers.atomic import DATABASE, Stage
-from wclayer.layers.directory.database import EntryRow
 from wclayer.layers.directory.host_files import ContentHash, HashedFiles, HostFiles
 from wclayer.layers.directory.records import DirectoryPlace, LayerRecords
 from wclayer.layers.directory.writer import DirectoryLayerWriter
@@ -101,8 +100,3 @@ class RecordsWriter(DirectoryLayerWriter):
         self._records.commit()
         self._records.close()
         self._files.close()
-
-
-def is_elsewhere(row: EntryRow) -> bool:
-    """Returns whether an entry is a further name of a file that another layer has."""
-    return row.link_target is not None and row.link is None

@@ -10,10 +10,9 @@ from typing import BinaryIO
 
 from wclayer._types import StrPath
 from wclayer.errors import CorruptLayerError, FormatError, FormatLimitError, during, errors_at, limit_hint
-from wclayer.layers.directory.database import EntryRow
+from wclayer.layers.directory.database import EntryRow, is_elsewhere
 from wclayer.layers.directory.finished import FinishedLayer
 from wclayer.layers.directory.opening import open_layer_folder
-from wclayer.layers.directory.records_writer import is_elsewhere
 from wclayer.layers.directory.rows import StreamRow
 from wclayer.layers.hives import HIVE_PATHS, LOG_SUFFIXES, MAX_LOG
 from wclayer.layers.indexed_tar.index import TarIndex
