@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import stat
 import subprocess
 import sys
@@ -375,3 +376,23 @@ def test_the_lines_before_a_failure_are_printed(capsys: pytest.CaptureFixture[st
     with pytest.raises(LayerError):
         echo_lines(lines())
     assert capsys.readouterr().out == "".join(f"line {number}\n" for number in range(5_000))
+
+
+def test_on_a_terminal_what_is_found_is_printed_before_the_next_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    leader, terminal = os.openpty()
+    seen = []
+
+    def lines() -> Iterator[str]:
+        for line in ("Files", "", "Files/a\x1bb"):
+            yield line
+            has_come, _, _ = select.select([leader], [], [], 10)
+            seen.append(os.read(leader, 100) if has_come else None)
+
+    try:
+        with os.fdopen(terminal, "w") as stdout:
+            monkeypatch.setattr(sys, "stdout", stdout)
+            echo_lines(lines(), as_they_come=True)
+            monkeypatch.undo()
+    finally:
+        os.close(leader)
+    assert seen == [b"Files\r\n", b"\r\n", b"Files/a<U+001B>b\r\n"]

@@ -11,13 +11,12 @@ import click
 
 from wclayer.cli.layer_argument import LayerArgument, layer_argument
 from wclayer.cli.merged import merged_option, parents_hinted, shown_chain
-from wclayer.cli.output import SIZE, json_option, print_json_list
+from wclayer.cli.output import SIZE, echo_lines, json_option, print_json_list
 from wclayer.cli.text import LAYER_PATH
 from wclayer.search.finding import find_entries
 from wclayer.search.query import EntryKind, EntryQuery, NameMark
 from wclayer.win32.filetime import from_unix_ns
 from wclayer.win32.names import encode_name
-from wclayer.win32.shown import shown
 
 
 class _Bounds(NamedTuple):
@@ -174,8 +173,7 @@ def find_command(
                 sys.stdout.buffer.write(encode_name(entry.path) + b"\0")
             sys.stdout.buffer.flush()
         else:
-            for entry in found:
-                print(shown(entry.path))
+            echo_lines((entry.path for entry in found), as_they_come=True)
 
 
 COMMANDS = (find_command,)

@@ -98,15 +98,21 @@ def echo(text: str) -> None:
     print(shown(text), flush=True)
 
 
-def echo_lines(lines: Iterable[str]) -> None:
-    """Prints lines as `echo` does, many in one call. If there is an error, the lines before it are printed."""
+def echo_lines(lines: Iterable[str], *, as_they_come: bool = False) -> None:
+    """Prints lines as `echo` does, many in one call. If there is an error, the lines before it are printed.
+
+    Args:
+        lines: the lines.
+        as_they_come: on a terminal, each line is printed before the next one is asked for, which may take long.
+    """
+    most = 0 if as_they_come and sys.stdout.isatty() else _PRINTED_AT_ONCE
     waiting: list[str] = []
     size = 0
     try:
         for line in lines:
             waiting.append(line)
             size += len(line)
-            if size > _PRINTED_AT_ONCE:
+            if size >= most:
                 text, size = "\n".join(waiting), 0
                 waiting.clear()
                 echo(text)
