@@ -191,39 +191,78 @@ def test_help_is_printed_in_the_poorest_locale() -> None:
 # Interrupts.
 
 
-def test_an_interrupt_at_any_moment_of_the_start_is_one_line(layers: Path) -> None:
+ENDS = pytest.mark.parametrize(
+    "number", [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+)
+
+
+@ENDS
+def test_an_interrupt_at_any_moment_of_the_start_is_one_line(number: signal.Signals, layers: Path) -> None:
     """The process is stopped in the middle of loading whichever module, or of its work."""
     program = (
         "import sys, os, signal, builtins\n"
         "usual, left = builtins.__import__, [int(sys.argv[1])]\n"
         "def interrupting(*arguments, **options):\n"
         "    left[0] -= 1\n"
-        "    if left[0] == 0: signal.raise_signal(signal.SIGINT)\n"
+        "    if left[0] == 0: signal.raise_signal(int(sys.argv[2]))\n"
         "    return usual(*arguments, **options)\n"
         "from wclayer.cli.main import main\n"
         "builtins.__import__ = interrupting\n"
-        "main(sys.argv[2:])\n"
+        "main(sys.argv[3:])\n"
     )
     for count in (1, 2, 20, 200, 600, 1200):
-        done = subprocess.run(
-            [sys.executable, "-c", program, str(count), "tree", str(layers / "base")], capture_output=True, check=False
-        )
-        assert (done.returncode, done.stderr.splitlines()) == (130, [b"wclayer: interrupted"]), count
+        command = [sys.executable, "-c", program, str(count), str(int(number)), "tree", str(layers / "base")]
+        done = subprocess.run(command, capture_output=True, check=False)
+        assert (done.returncode, done.stderr.splitlines()) == (128 + number, [b"wclayer: interrupted"]), count
 
 
-def test_an_interrupt_of_work_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_in_background", [False, True])
+@ENDS
+def test_an_interrupt_of_work_is_one_line(number: signal.Signals, is_in_background: bool, tmp_path: Path) -> None:
+    """Also in the background of a script, which ignores interrupts: there, only the other signals end it."""
     process = subprocess.Popen(
-        [*COMMAND, "import", str(tmp_path / "layer")], stdin=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+        [*COMMAND, "import", str(tmp_path / "layer")], stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN) and None) if is_in_background else None,
+    )  # fmt: skip
     assert process.stdin is not None
     process.stdin.write(vector_bytes("base.tar.gz")[: 4 << 20])
     process.stdin.flush()
     while not list(tmp_path.glob(".wclayer-*/Files")):
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (130, b"wclayer: interrupted\n")
+    if number == signal.SIGINT and is_in_background:
+        # It has gone on, until the tar ended in the middle.
+        assert process.returncode == 6
+    else:
+        assert (process.returncode, errors) == (128 + number, b"wclayer: interrupted\n")
     assert os.listdir(tmp_path) == []
+
+
+@ENDS
+def test_an_interrupt_while_a_text_is_run_has_its_status(number: signal.Signals, tmp_path: Path) -> None:
+    """Python would end itself by SIGINT then, if it runs a module as its program."""
+    (tmp_path / "program.py").write_text(
+        "import signal, sys, wclayer.cli.verbs as verbs; from wclayer.cli.main import main\n"
+        "verbs.run = lambda words: exec('signal.raise_signal(int(sys.argv[1]))')\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "program", str(int(number))], capture_output=True, check=False, cwd=tmp_path
+    )
+    assert (done.returncode, done.stderr) == (128 + number, b"wclayer: interrupted\n")
+
+
+def test_a_signal_that_the_process_ignores_does_not_end_it(layers: Path) -> None:
+    """As of `nohup`."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import os, signal; from wclayer.cli.main import main; "
+         "import wclayer.cli.inspect, wclayer.cli.verbs as verbs; usual = verbs.run\n"
+         "def run(words): os.kill(os.getpid(), signal.SIGHUP); return usual(words)\n"
+         "verbs.run = run; main(['info', os.sys.argv[1]])", str(layers / "base")],
+        capture_output=True, check=True, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN) and None,
+    )  # fmt: skip
+    assert b"diff id" in done.stdout
 
 
 def test_a_process_that_ignores_interrupts_goes_on(layers: Path) -> None:

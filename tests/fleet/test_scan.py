@@ -148,6 +148,6 @@ def test_a_request_to_end_leaves_no_process_and_no_folder(
         os.kill(running.pid, number)
         ended = running.end()
         until(lambda: not running.others())
-    assert ended.status == 130
+    assert ended.status == 128 + number
     assert ended.told.splitlines()[-1] == "wclayer: interrupted"
     assert not [path for path in temporary.rglob("*") if path.name.startswith(("worker-", "scheduler-"))]

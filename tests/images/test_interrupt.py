@@ -16,9 +16,12 @@ from tests.images.registry import FakeRegistry, faults
 from tests.images.registry_bench import fill
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("after", [None, 100_000])
-def test_an_interrupt_does_not_wait_for_what_hangs(fake: FakeRegistry, tmp_path: Path, after: int | None) -> None:
-    """Ctrl-C while a blob does not come, or no more of it, and a layer is being unpacked."""
+def test_an_interrupt_does_not_wait_for_what_hangs(
+    fake: FakeRegistry, tmp_path: Path, after: int | None, number: signal.Signals
+) -> None:
+    """Ctrl-C, or a request to end, while a blob does not come, or no more of it, and a layer is being unpacked."""
     fill(fake, samples.servercore())
     reference = f"{fake.host}/app:1"
     fake.faults = [faults.hang("blob", after)]
@@ -29,11 +32,11 @@ def test_an_interrupt_does_not_wait_for_what_hangs(fake: FakeRegistry, tmp_path:
         time.sleep(0.01)
     # All that came is unpacked.
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     try:
         _, err = process.communicate(timeout=10)
     finally:
         process.kill()
-    assert (process.returncode, err) == (130, b"wclayer: interrupted\n")
+    assert (process.returncode, err) == (128 + number, b"wclayer: interrupted\n")
     layers = tmp_path / "store/layers"
     assert not [name for name in (os.listdir(layers) if layers.exists() else ()) if not name.startswith(".")]

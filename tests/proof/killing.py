@@ -271,9 +271,9 @@ def run_killed_alone(seconds: float, step: Callable[[], object]) -> Ended:
         return process.wait()
 
 
-def run_command_killed(seconds: float, arguments: Sequence[str]) -> int:
-    """Runs the command as a user does, and kills it with its group after some seconds; gives its status, as that of a
-    process of its own."""
+def run_command_killed(seconds: float, arguments: Sequence[str], number: int = signal.SIGKILL) -> int:
+    """Runs the command as a user does, and kills it with its group after some seconds, or sends another signal; gives
+    its status, as that of a process of its own."""
     with orphans_come_here():
         command = subprocess.Popen(
             [sys.executable, "-m", "wclayer", *arguments],
@@ -282,7 +282,7 @@ def run_command_killed(seconds: float, arguments: Sequence[str]) -> int:
         try:
             command.wait(seconds)
         except subprocess.TimeoutExpired:
-            os.killpg(command.pid, signal.SIGKILL)
+            os.killpg(command.pid, number)
         status = command.wait(PATIENCE)
         _wait_for_group(command.pid)
         return status

@@ -7,6 +7,7 @@ import gc
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -479,6 +480,39 @@ def test_a_command_that_is_killed_leaves_the_old_or_the_new(name: str, world: Wo
             _clean(world)
         world.remove()
     print(f"command, {name}: {sum(found.values())} kills: {dict(found)}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "import many", "convert many", "export gzip", "import over scratch", "commit scratch", "build image",
+        "append image", "rebase image", "squash image", "reg set of a layer",
+    ],
+)  # fmt: skip
+def test_a_command_that_is_asked_to_end_leaves_nothing(
+    name: str, number: signal.Signals, world: World, runs: range
+) -> None:
+    operation, found = EVERY[name], Counter[str]()
+    known = _learn(name, world)
+    _begin(world, operation)
+    start = time.monotonic()
+    assert killing.run_command_killed(killing.PATIENCE, operation.arguments(world)) == 0
+    duration = time.monotonic() - start
+    world.remove()
+    for run in runs[: max(2, len(runs) // 5)]:
+        _begin(world, operation)
+        with _told(run):
+            seconds = random.Random(f"{killing.SEED} end {name} {run}").uniform(0.4, 1.05) * duration
+            status = killing.run_command_killed(seconds, operation.arguments(world), number)
+            # The interpreter's own beginning, and its end, are not ours.
+            assert status in (0, 128 + number, -number)
+            what = _what(name, _state(name, world), known)
+            found[what] += 1
+            assert status == -number or not _left_in(world.place)
+            _try_again(name, operation, world, known, what)
+        world.remove()
+    print(f"command, {name}: {sum(found.values())} requests to end: {dict(found)}")
 
 
 def test_an_operation_that_has_ended_leaves_no_thread_and_nothing_open(sources: Path, world: World) -> None:

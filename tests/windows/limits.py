@@ -75,6 +75,7 @@ LIMITS: dict[str, str] = {
     _PROCESS + "test_every_verb_takes_any_name[gone": _TEXT,
     _PROCESS + "test_an_interrupt_of_work_is_one_line": "no process there can interrupt one other",
     _PROCESS + "test_a_process_that_ignores_interrupts_goes_on": _BEFORE_EXEC,
+    _PROCESS + "test_a_signal_that_the_process_ignores_does_not_end_it": _BEFORE_EXEC,
     _OUTPUTS + "test_an_existing_file_keeps_its_mode_and_owner": "modes and owners are of POSIX",
     "tests/cli/test_several.py::test_what_can_go_wrong_is_found_before_anything_is_written": _NO_NAME,
     "tests/search/test_find.py::test_gnu_find_finds_the_same": "another program is called find there",

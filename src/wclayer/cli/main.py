@@ -5,6 +5,7 @@ The verbs are loaded inside `main`, so that an interrupt at any moment prints on
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -12,7 +13,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-_INTERRUPTED = 130
+from wclayer._ending import Ending, ends_interrupt
+
+_SIGNALLED = 128
+_INTERRUPTED = _SIGNALLED + signal.SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -21,19 +25,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: the words after the command's name; by default those of the process.
     """
-    try:
-        # No operation has begun while modules are loaded: the process can stop at once.
-        usual = _at_interrupt(_stop_at_once)
-        _replace_closed_streams()
-        from wclayer.cli.verbs import run
+    ending = Ending()
+    ends: list[int] = []
 
-        _at_interrupt(usual)
-        status = run(arguments)
+    def leave() -> None:
+        # Python remembers an interrupt that came while it compiled and ran a text, as for a dataclass, and would end
+        # itself by SIGINT, whatever the status is. It has nothing left to do when this is called.
+        for status in ends:
+            os._exit(status)
+
+    if arguments is None:
+        # Before all others, so that it is called after them.
+        atexit.register(leave)
+    try:
+        with ends_interrupt(ending):
+            # No operation has begun while modules are loaded: the process can stop at once.
+            usual = _at_interrupt(lambda *_: os._exit(_status(_say_interrupted(), ending)))
+            _replace_closed_streams()
+            from wclayer.cli.verbs import run
+
+            _at_interrupt(usual)
+            status = run(arguments)
     except KeyboardInterrupt:
         status = _say_interrupted()
     # The work is done and the status is known. An interrupt from here on would only add a traceback.
     _at_interrupt(signal.SIG_IGN)
+    if status == _INTERRUPTED:
+        status = _status(status, ending)
+        ends.append(status)
     sys.exit(status)
+
+
+def _status(status: int, ending: Ending) -> int:
+    """Returns the exit status: of an interrupted command, it tells which signal has interrupted it."""
+    return _SIGNALLED + ending.signal if status == _INTERRUPTED and ending.signal is not None else status
 
 
 def _at_interrupt(handler: Any) -> Any:
@@ -49,10 +74,6 @@ def _say_interrupted() -> int:
     with contextlib.suppress(OSError):
         os.write(2, b"wclayer: interrupted\n")
     return _INTERRUPTED
-
-
-def _stop_at_once(*_: object) -> None:
-    os._exit(_say_interrupted())
 
 
 def _replace_closed_streams() -> None:

@@ -21,6 +21,8 @@ assert sys.platform == "linux"
 _STREAMS = 3
 """The descriptors below are the standard streams of a new process."""
 _ERROR_STREAM = 2
+_OF_ITS_CALLER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What a terminal, a service manager or `timeout` sends to a whole group: the caller decides what it means."""
 _PATIENCE = 10.0
 """Seconds that a worker may take to start."""
 
@@ -38,7 +40,9 @@ def start_worker(
     stdin: int,
     stdout: int,
 ) -> subprocess.Popen[bytes]:
-    """Starts a program that does not see interrupts: whoever has started it ends it. `await_ready` tells if it works.
+    """Starts a program that sees neither interrupts nor requests to end: whoever has started it ends it.
+
+    `await_ready` tells whether it works.
 
     Args:
         program: the module of the program.
@@ -116,7 +120,7 @@ def _start(
         # Isolated and without site: it starts in a few milliseconds, whatever the caller's environment is.
         command = [python, "-I", "-S", *source, *map(str, given), *words, str(errors)]
         # It inherits what is blocked. If it ignored interrupts itself, one would come before that, while it starts.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_ITS_CALLER)
         try:
             return subprocess.Popen(
                 command, stdin=stdin, stdout=stdout, stderr=subprocess.DEVNULL, bufsize=0,

@@ -12,9 +12,10 @@ from importlib.util import find_spec
 from distributed import Client, LocalCluster
 from distributed.scheduler import KilledWorker
 
+from wclayer._ending import ends_interrupt
 from wclayer._version import __version__
 from wclayer.errors import InvalidParameterError, LayerError, NotSupportedError, OutOfMemoryError
-from wclayer.fleet.scan.interrupts import ends_interrupt, interrupts_wait
+from wclayer.fleet.scan.interrupts import interrupts_wait
 from wclayer.fleet.scan.options import ScanOptions
 from wclayer.host.interpreter import needed_python
 

@@ -1,4 +1,4 @@
-"""How a scan on processes of this machine is ended from outside, and what that may not break: their start and end."""
+"""What an interrupt may not break of a scan on processes of this machine: their start and end."""
 
 from __future__ import annotations
 
@@ -8,29 +8,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
-
-_ENDS = ("SIGTERM", "SIGHUP")
-"""The signals of a service manager and of a terminal that is closed. Windows has no SIGHUP."""
-
-
-@contextmanager
-def ends_interrupt() -> Iterator[None]:
-    """Lets each signal that asks a process to end interrupt the context as Ctrl-C does: what was started is ended, and
-    temporary folders are removed. A signal that the process ignores or handles (nohup) stays so."""
-    known = [
-        getattr(signal, name)
-        for name in _ENDS
-        if threading.current_thread() is threading.main_thread()
-        and hasattr(signal, name)
-        and signal.getsignal(getattr(signal, name)) == signal.SIG_DFL
-    ]
-    for number in known:
-        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        yield
-    finally:
-        for number in known:
-            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

@@ -79,7 +79,9 @@ class Copier:
                 answer = self.carry_out(batch, fds, count)
             finally:
                 for fd in fds:
-                    os.close(fd)
+                    # Nothing was written to it, so a failure means nothing.
+                    with suppress(OSError):
+                        os.close(fd)
             self._connection.sendall(answer)
 
     def _receive(self) -> None:
