@@ -257,6 +257,36 @@ def test_a_link_to_a_file_that_a_layer_of_the_new_base_deletes_is_refused(
     run("rebase", *options, "--force", "-t", "links:2", status=NotSupportedError.exit_status)
 
 
+def test_a_link_shows_the_file_of_the_new_base(store: ImageStore) -> None:
+    """So it hides nothing of it where that file is what the new base has in the place of the link."""
+
+    def link(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "Files/App")
+        writer.put(Entry("Files/App/a.dll", info(), link_target="Files/Windows/notepad.exe"))
+
+    def link_again(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "Files/App")
+        writer.put(Entry("Files/App/link", info(), link_target="Files/App/a.dll"))
+        writer.put(Entry("Files/App/new.dll", info(), link_target="Files/App/link"))
+
+    def link_own(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "Files/App", "Files/Windows")
+        put_file(writer, "Files/App/own.dll", b"1")
+        writer.put(Entry("Files/Windows/notepad.exe", info(), link_target="Files/App/own.dll"))
+
+    _with_layers(store, "links:1", OLD, link, link_again)
+    options = ["--old-base", "base:old", "--onto", "base:new"]
+    told: Any = parsed("rebase", "links:1", *options, "--dry-run", "--json")
+    assert told["conflicts"] == []
+    run("rebase", "links:1", *options, "-t", "links:2")
+    assert [text("cat", "links:2", f"C:\\App\\{name}") for name in ("a.dll", "link", "new.dll")] == ["2", "2", "2"]
+    _with_layers(store, "own:1", OLD, link_own)
+    told = parsed("rebase", "own:1", *options, "--dry-run", "--json")
+    assert [(item["path"], item["image"], item["base"]) for item in told["conflicts"]] == [
+        ("Files/Windows/notepad.exe", "same", "changed")
+    ]
+
+
 def test_a_link_to_a_file_that_its_own_layer_renames_is_kept(store: ImageStore) -> None:
     def rename(writer: LayerWriter) -> None:
         put_directories(writer, "Files", "Files/App")

@@ -61,6 +61,7 @@ _NOT_THERE |= {"test_standard_input.py", "test_completion.py"}
 _NOT_THERE |= {"test_mistakes.py"}
 # Memory is limited, and told, by Linux, and shared with worker processes there.
 _NOT_THERE |= {"test_content_copier.py", "test_file_pool.py", "test_memory.py", "test_worker_process.py"}
+# What needs another process of Python needs FUSE, Dask, or a server for browsers, too.
 _NOT_THERE |= {"test_no_python.py"}
 # Faults, power cuts and kills are made with what Linux has.
 _LINUX = TESTS / "proof"

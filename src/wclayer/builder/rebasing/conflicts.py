@@ -113,6 +113,8 @@ class _Files:
         self._old = old
         self._new = new
         self._deleted = {row.key: row.path for layer in own.layers for row in layer.tombstones()}
+        self._below: dict[int, MergedTree] = {}
+        """What is below an own layer over the new base, by the number of the layer."""
 
     def conflicts(self) -> Iterator[RebaseConflict]:
         """Yields the conflicts, each once: what is hidden may be so for several reasons."""
@@ -143,10 +145,26 @@ class _Files:
     def _of_entry(self, node: Node) -> Iterator[RebaseConflict]:
         old, new = self._old.lookup(node.path), self._new.lookup(node.path)
         change, fields = _change(self._old, old, self._new, new)
-        if change is None or _change(self._own, node, self._new, new)[0] is None:
+        if change is None or _change(*self._over_new(node), self._new, new)[0] is None:
             return
         mine, _ = _change(self._old, old, self._own, node)
         yield RebaseConflict("file", node.path, None, SAME if mine is None else mine.value, change.value, fields)
+
+    def _over_new(self, node: Node) -> tuple[MergedTree, Node]:
+        """Returns what an own entry shows over the new base: of a hard link to a file below its layer, that file."""
+        tree, index = self._own, node.layer
+        while index < len(self._own.layers):
+            target = tree.layers[node.layer].first_name(node.row).link_target
+            if target is None:
+                break
+            if (below := self._below.get(index)) is None:
+                below = self._below[index] = MergedTree([*self._own.layers[index + 1 :], *self._new.layers])
+            found = below.lookup(from_column(target))
+            if found is None:
+                # Without the file there is no rebase (`lost_links`).
+                break
+            tree, node, index = below, found, index + 1 + found.layer
+        return tree, node
 
     def _of_hidden(self, path: str) -> Iterator[RebaseConflict]:
         """Yields the conflicts of a name that the own layers delete or make anew, and of what lies below it."""
