@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import IO
 
 SECONDS = 60.0
 
@@ -28,11 +29,13 @@ class Terminal:
         verb: another verb than `explore`.
         folder: the working directory of the process.
         environment: variables that it gets beside those of this process.
+        errors: where its standard error goes; None for the terminal.
     """
 
     def __init__(
         self, *arguments: Path | str, controlling: bool, most_files: int = 0, verb: str = "explore",
         folder: Path | None = None, environment: Mapping[str, str] = MappingProxyType({}),
+        errors: IO[bytes] | None = None,
     ) -> None:  # fmt: skip
         self.parent, child = pty.openpty()
         fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
@@ -46,7 +49,7 @@ class Terminal:
         command = [sys.executable, "-m", "wclayer", verb, *map(str, arguments)]
         self.process = subprocess.Popen(
             [sys.executable, "-c", start, str(most_files), *command] if controlling else command,
-            stdin=child, stdout=child, stderr=child, start_new_session=True, cwd=folder,
+            stdin=child, stdout=child, stderr=child if errors is None else errors, start_new_session=True, cwd=folder,
             env=os.environ | {"TERM": "xterm-256color"} | dict(environment),
         )  # fmt: skip
         os.close(child)

@@ -62,7 +62,7 @@ def test_names_of_textual_are_not_taken_by_mistake() -> None:
     meant = {
         "App": {
             "CSS", "BINDINGS", "COMPONENT_CLASSES", "ENABLE_COMMAND_PALETTE", "HORIZONTAL_BREAKPOINTS", "compose",
-            "get_default_screen", "get_driver_class", "on_mount",
+            "exit", "get_default_screen", "get_driver_class", "on_event", "on_mount",
         },
         "Widget": {
             "BINDINGS",

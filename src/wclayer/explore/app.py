@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -14,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, cast
 
-from textual import on
+from rich.console import RenderableType
+from textual import events, on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
@@ -26,6 +25,7 @@ from textual.widgets import ContentSwitcher, Input
 
 from wclayer.errors import InvalidParameterError
 from wclayer.explore.desk import Desk
+from wclayer.explore.keyboard import Keyboard
 from wclayer.explore.model.details import Fact, heading, line, warning
 from wclayer.explore.model.explored import Explorable, Session, View, ViewKind
 from wclayer.explore.model.export import Exported, export
@@ -132,6 +132,19 @@ class ExploreApp(App[None]):
         self._switcher = ContentSwitcher(initial="files")
         self._search_line = Input(id="search", placeholder=_PLACEHOLDER, compact=True)
         self._stopped = threading.Event()
+        self._typed = Keyboard(self, super().on_event)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Handles an event; what is typed or pasted when what was typed before is done."""
+        if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
+            await self._typed.take(event)
+        else:
+            await super().on_event(event)
+
+    def exit(self, result: None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
+        """Ends the program. What is typed from now on is not meant for it."""
+        self._typed.close()
+        super().exit(result, return_code, message)
 
     def get_driver_class(self) -> type[Driver]:
         """Returns the driver of the terminal: our own where Textual has chosen its own for POSIX."""
@@ -171,18 +184,15 @@ class ExploreApp(App[None]):
         self._show_head()
         self._foot.left = _KEYS
         self.set_interval(_TICK, self._tick)
-        self._end_at_signals()
         self.tab.show()
         if self.explored.remark:
             self.notify(one_line(self.explored.remark), markup=False, timeout=10)
 
-    def _end_at_signals(self) -> None:
-        """Ends as the key q does when the process is asked to end, so that the terminal is as it was."""
-        # Not every loop, nor every host, can wait for signals.
-        with suppress(NotImplementedError, RuntimeError, ValueError):
-            # Windows has no SIGHUP.
-            for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
-                asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
+    @on(Driver.SignalResume)
+    def _draw_again(self) -> None:
+        """Draws all: the terminal has shown something else in the meantime."""
+        self.screen.refresh(layout=True)
+        self.refresh()
 
     # What there is.
 
@@ -354,9 +364,9 @@ class ExploreApp(App[None]):
 
     # Other keys.
 
-    def action_keys(self) -> None:
+    async def action_keys(self) -> None:
         """Shows the keys."""
-        self.push_screen("keys")
+        await self.push_screen("keys")
 
     def action_preview(self) -> None:
         """Shows contents as text, in hexadecimal, or as what they are."""
@@ -381,7 +391,7 @@ class ExploreApp(App[None]):
 
     # Export.
 
-    def action_export(self) -> None:
+    async def action_export(self) -> None:
         """Asks where to, and copies the chosen file or directory there."""
         files = self.files
         item = files.item
@@ -391,7 +401,7 @@ class ExploreApp(App[None]):
         name = one_line(item.title.rstrip(":")) or "root"
         if name.startswith("~"):
             name = f"./{name}"
-        self.push_screen(
+        await self.push_screen(
             QuestionScreen(f"Export {one_line(item.shown_path)} to", name),
             partial(self._export, files.view, item),
         )

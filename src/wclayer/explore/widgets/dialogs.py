@@ -61,9 +61,10 @@ class KeysScreen(ModalScreen[None]):
     def __init__(self, groups: Sequence[tuple[str, list[BindingType]]]) -> None:
         super().__init__()
         self._groups = groups
+        self._pane = TextPane("keys")
 
     def compose(self) -> ComposeResult:
-        yield TextPane("keys")
+        yield self._pane
 
     def on_mount(self) -> None:
         """Shows the keys."""
@@ -71,14 +72,14 @@ class KeysScreen(ModalScreen[None]):
         for title, bindings in self._groups:
             facts.append(heading(title))
             facts += [Fact(what, keys) for keys, what in keys_of(bindings)]
-        pane = self.query_one(TextPane)
+        pane = self._pane
         pane.show_title("Keys", "Esc closes")
         pane.show(facts)
         pane.focus()
 
     def on_screen_resume(self) -> None:
         """Begins with the first line again."""
-        self.query_one(TextPane).scroll_home(animate=False, immediate=True)
+        self._pane.scroll_home(animate=False, immediate=True)
 
 
 class QuestionScreen(ModalScreen[str | None]):
@@ -100,20 +101,22 @@ class QuestionScreen(ModalScreen[str | None]):
     def __init__(self, question: str, answer: str) -> None:
         super().__init__()
         self._question = question
-        self._answer = answer
+        self._line = Input(answer, id="answer", compact=True)
 
     def compose(self) -> ComposeResult:
         with Vertical():
             yield Static(one_line(self._question), markup=False)
-            yield Input(self._answer, id="answer", compact=True)
+            yield self._line
 
     def on_mount(self) -> None:
         """Lets the user write at once."""
-        self.query_one(Input).focus()
+        self._line.focus()
 
     @on(Input.Submitted)
     def _answered(self, message: Input.Submitted) -> None:
-        self.dismiss(message.value)
+        # A second Enter may have come before the first one was handled.
+        if self.is_current:
+            self.dismiss(message.value)
 
     def action_cancel(self) -> None:
         """Closes the question without an answer."""
