@@ -92,7 +92,8 @@ class Driven:
         async with asyncio.timeout(_SECONDS):
             while True:
                 await self._pilot.pause()
-                if not any(worker.is_running for worker in self.app.workers) and self._is_drawn():
+                is_working = self.app.is_typed_ahead or any(worker.is_running for worker in self.app.workers)
+                if not is_working and self._is_drawn():
                     break
                 await asyncio.sleep(0.005)
         await self._pilot.pause()

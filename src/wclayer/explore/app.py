@@ -53,6 +53,8 @@ _TICK = 0.25
 """Seconds between two redraws of what becomes known in threads."""
 _MOST_TOLD = 1_000
 """Cells of a text that was copied that are told."""
+_MOVES = frozenset(key for move in Pane.BINDINGS if isinstance(move, Binding) for key in move.key.split(","))
+"""The keys that move within a pane."""
 _PLACEHOLDER = "name, *.dll, Windows\\x, type:pe, mark:added"
 _KEYS = " ? keys  / search  Tab panes  1-5 tabs  v view  + - = marks  x export  q quit"
 
@@ -132,7 +134,7 @@ class ExploreApp(App[None]):
         self._switcher = ContentSwitcher(initial="files")
         self._search_line = Input(id="search", placeholder=_PLACEHOLDER, compact=True)
         self._stopped = threading.Event()
-        self._typed = Keyboard(self, super().on_event)
+        self._typed = Keyboard(self, super().on_event, self._keeps_focus)
 
     async def on_event(self, event: events.Event) -> None:
         """Handles an event; what is typed or pasted when what was typed before is done."""
@@ -140,6 +142,14 @@ class ExploreApp(App[None]):
             await self._typed.take(event)
         else:
             await super().on_event(event)
+
+    def _keeps_focus(self, event: events.Event) -> bool:
+        return isinstance(event, events.Key) and event.key in _MOVES and isinstance(self.focused, Pane)
+
+    @property
+    def is_typed_ahead(self) -> bool:
+        """Whether something that was typed is still being handled."""
+        return self._typed.is_busy
 
     def exit(self, result: None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
         """Ends the program. What is typed from now on is not meant for it."""
