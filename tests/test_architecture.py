@@ -49,7 +49,7 @@ def _floor(module: str) -> int:
     first = module.split(".")[1] if "." in module else ""
     if first == "sample":
         return FLOORS.index("view")
-    if first in ("model", "errors", "_types", "_version", "_walk", "_nearest"):
+    if first in ("model", "errors", "_types", "_version", "_walk", "_nearest", "_ending"):
         return FLOORS.index("win32")
     return FLOORS.index(first) if first in FLOORS else FLOORS.index("")
 

@@ -151,6 +151,23 @@ def test_a_mount_in_the_foreground_ends_by_a_signal(scratch: Path) -> None:
     run("unmount", scratch)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_shell_is_asked_to_end_and_the_scratch_is_unmounted(scratch: Path, number: signal.Signals) -> None:
+    witness("fusermount3")
+    program = "trap 'echo asked > asked; exit' TERM; sleep 0.3; echo begun; while :; do sleep 0.1; done"
+    command = subprocess.Popen(
+        [sys.executable, "-m", "wclayer", "shell", str(scratch), "--", "sh", "-c", program],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert command.stdout is not None
+    assert command.stdout.readline() == b"begun\n"
+    command.send_signal(number)
+    _, errors = command.communicate(timeout=60)
+    assert (command.returncode, errors) == (128 + number, b"wclayer: interrupted\n")
+    assert not os.path.ismount(scratch / "mount")
+    assert text("cat", scratch, "asked") == "asked\n"
+
+
 def test_a_shell_runs_in_the_mount(scratch: Path) -> None:
     witness("fusermount3")
     done = run("shell", scratch, "--", "sh", "-c", "echo text > made; pwd; exit 7", status=7)

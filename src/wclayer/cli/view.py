@@ -286,6 +286,10 @@ def unmount_command(path: LayerArgument) -> None:
     echo(f"unmounted {path}" if was_mounted else f"{path} was not mounted; its changes are in its disk now")
 
 
+_PATIENCE = 5.0
+"""Seconds that a program in a mount has to end when it is asked to."""
+
+
 @click.command("shell")
 @layers_option
 @layer_argument("path")
@@ -307,8 +311,23 @@ def shell_command(
     """
     with _mounted_image(path) if path.is_image else _mounted_scratch(path.text, layers) as place:
         arguments = list(command) or [os.environ.get("SHELL") or os.environ.get("COMSPEC", "/bin/sh")]
-        done = subprocess.run(arguments, cwd=place, check=False)
-    ctx.exit(done.returncode if done.returncode >= 0 else 128 - done.returncode)
+        status = _run(arguments, place)
+    ctx.exit(status if status >= 0 else 128 - status)
+
+
+def _run(arguments: list[str], place: str) -> int:
+    """Runs a program in a folder, and returns its status. An interrupt asks it to end, and waits for that."""
+    with subprocess.Popen(arguments, cwd=place) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()
+            try:
+                process.wait(_PATIENCE)
+            except (subprocess.TimeoutExpired, KeyboardInterrupt):
+                # A shell at a terminal ignores it.
+                process.kill()
+            raise
 
 
 @contextmanager
