@@ -48,6 +48,9 @@ STANDARD_OUTPUT = "-"
 """The name of the standard output where a user names a file to write."""
 PATIENCE = 10.0
 """How many seconds to wait for other processes that lock a layer for a moment, for example for an update."""
+_MOMENT = 0.5
+"""How many seconds to wait where another process should hold no lock: one that looks for leftovers locks for a moment
+what it has opened under its hidden name, even if that has its own name since."""
 _LEFTOVER = re.compile(r"\.wclayer-.*-[0-9a-f]{16}\.(partial|gone)\Z", re.DOTALL)
 _OPEN_FILE = re.compile(r"(?:/proc/(?P<process>[^/]+)(?:/task/[^/]+)?|/dev)/fd/(?P<number>\d+)\Z")
 """The path that names an open file of a process."""
@@ -114,13 +117,13 @@ def wait_for_place(
 
 
 def claim_place(place: Path) -> system.Lock:
-    """Takes the exclusive lock of a path without waiting.
+    """Takes the exclusive lock of a path, and waits for no other process that uses it.
 
     Raises:
         LayerBusyError: another process holds the lock.
         PathNotFoundError, AccessDeniedError, …: nothing exists at the path, or it may not be opened.
     """
-    return wait_for_place(place, patience=0, busy="another process is using it")
+    return wait_for_place(place, patience=_MOMENT, busy="another process is using it")
 
 
 def _is_at(status: os.stat_result, path: Path, *, follow: bool = True) -> bool:
@@ -203,7 +206,7 @@ class StagedDirectory:
             NotSupportedError: the host cannot exchange two directories.
         """
         try:
-            old = lock_place(self.target, follow=False)
+            old = retry(lambda: lock_place(self.target, follow=False), patience=_MOMENT)
         except FileNotFoundError:
             return False
         except BlockingIOError:
@@ -696,7 +699,7 @@ def remove_whole(path: Path, check: Callable[[], None] = lambda: None) -> None:
     """
     remove_leftovers(path.parent)
     try:
-        lock = lock_place(path, follow=False)
+        lock = retry(lambda: lock_place(path, follow=False), patience=_MOMENT)
     except BlockingIOError:
         raise LayerBusyError(path, "another process holds it") from None
     try:
