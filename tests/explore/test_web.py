@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.client
 import os
@@ -301,3 +302,18 @@ def test_a_guard_knows_the_names_of_its_host() -> None:
     assert guard.refusal(path, [], [], is_socket=False)
     assert guard.refusal(path, ["127.0.0.1"], ["http://127.0.0.1"] * 2, is_socket=True)
     assert guard.refusal("\ud800", ["127.0.0.1"], [], is_socket=False)
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "[]", '["stdin", 5]', '["resize", {"width": -5, "height": 1e999}]', "[" * 500_000]
+)
+def test_a_message_that_no_page_sends_is_passed_over(text: str) -> None:
+    told: list[tuple[int, int]] = []
+
+    class Explorer:
+        async def set_terminal_size(self, width: int, height: int) -> None:
+            told.append((width, height))
+
+    server = pytest.importorskip("wclayer.explore.web.server")
+    asyncio.run(server._pass_on(text, Explorer(), None))
+    assert told in ([], [(1, 24)])

@@ -174,7 +174,8 @@ class _Server:
 
 async def _pass_on(text: str, explorer: ExplorerProcess, page: web.WebSocketResponse) -> None:
     """Does what a message of the page asks for: the messages are those of the library's script."""
-    with suppress(ValueError):
+    # A text of many brackets is none either.
+    with suppress(ValueError, RecursionError):
         match json.loads(text):
             case ["stdin", str(keys)]:
                 await explorer.send_bytes(keys.encode("utf-8", "replace"))
