@@ -11,11 +11,12 @@ from wclayer.formats.ntfs.records import SEQUENCE_OFFSET, Attribute, decode_reco
 from wclayer.formats.ntfs.runs import Run
 from wclayer.formats.ntfs.structs import RECORD_SIZE, AttributeType, ListEntry, NtfsError, RecordFlags, SystemFile
 
-PAGE_RECORDS = 128
-"""Records of a page, the part of the MFT that is read or written at a time."""
+PAGE_RECORDS = 16
+"""Records of a page, the part of the MFT that is read or written at a time: few, since further names of files come in
+any order."""
 _PAGE = PAGE_RECORDS * RECORD_SIZE
-_KEPT_PAGES = 64
-_FIRST_PAGES = 2
+_KEPT_PAGES = 512
+_FIRST_PAGES = 16
 _LARGE_RUN = 64 << 20
 
 
