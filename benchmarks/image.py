@@ -31,7 +31,7 @@ from benchmarks.image_jobs import MOUNTS, OURS, Inputs, Job, Way, all_jobs, moun
 from benchmarks.image_table import Results, Run, aims, table
 from benchmarks.measuring import measure_shell
 from benchmarks.occupancy import occupancy
-from benchmarks.servercore import Image, image
+from benchmarks.servercore import NOTHING_MADE, Image, image
 
 _PAUSE = 6
 """Seconds after large results were removed: ext4 avoids, slowly, what was removed in the last five."""
@@ -155,6 +155,10 @@ def _watch(folder: Path, work: Path, inputs: Inputs, trash: Path | None) -> None
         _discard(work, trash)
 
 
+def _inputs(options: argparse.Namespace, made: Image) -> Inputs:
+    return Inputs(options.folder, made, options.scale, options.before)
+
+
 def _write(folder: Path, made: Image, jobs: list[Job], results: Results) -> None:
     """Puts what was measured into the document. Rows of jobs that were not measured with this folder stay."""
     document = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -174,10 +178,7 @@ def _write(folder: Path, made: Image, jobs: list[Job], results: Results) -> None
 
 def main() -> None:
     options = _arguments()
-    made = image(options.folder, options.scale, is_made=options.made, say=lambda text: print(text, file=sys.stderr))
-    inputs = Inputs(options.folder, made, options.scale, options.before)
-    jobs, of_mounts = all_jobs(inputs), mount_jobs(inputs, options.scale)
-    names = [*(job.name for job in jobs), MOUNTS]
+    names = [job.name for job in all_jobs(_inputs(options, NOTHING_MADE))] + [MOUNTS]
     if options.list:
         print("\n".join(names))
         return
@@ -185,6 +186,9 @@ def main() -> None:
     unknown = set(wanted) - set(names) - {"none"}
     if unknown:
         raise SystemExit(f"no such job: {', '.join(sorted(unknown))}; --list prints their names")
+    made = image(options.folder, options.scale, is_made=options.made, say=lambda text: print(text, file=sys.stderr))
+    inputs = _inputs(options, made)
+    jobs, of_mounts = all_jobs(inputs), mount_jobs(inputs, options.scale)
     # Of this process alone: another one may use the same image.
     work = options.folder / f"work-{os.getpid()}"
     places = {"disk": work}

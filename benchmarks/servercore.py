@@ -125,6 +125,10 @@ class Image:
         return self.layers[1]
 
 
+NOTHING_MADE = Image([Layer("base", Path()), Layer("update", Path())])
+"""An image of which nothing is made yet, to name what could be done with one."""
+
+
 # A name of a file: the folder where it is, with the part of all files that are there, of a hundred.
 _PLACES = (
     (f"{_WINDOWS}/System32", 16),

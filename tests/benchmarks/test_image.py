@@ -111,6 +111,17 @@ def test_the_table_has_a_row_for_each_program_on_each_file_system(folder: Path, 
     assert rows["import gzip", "limit: gzip -dc"]["disk"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["--list"], "import gzip\n"), (["--jobs", "ls,lss"], "no such job: lss; --list prints their names")],
+)
+def test_the_names_of_jobs_are_known_before_an_image_is_made(tmp_path: Path, words: list[str], said: str) -> None:
+    command = [sys.executable, "-m", "benchmarks.image", "--folder", str(tmp_path / "image"), *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert said in done.stdout + done.stderr
+    assert not (tmp_path / "image").exists()
+
+
 def test_growth_tells_the_time_of_an_entry(tmp_path: Path) -> None:
     points = list(growth.measure_growth(tmp_path, "disk", f"{sys.executable} -m wclayer", 1, [5000]))
     assert [(point.job, point.entries) for point in points] == [(job, 5000) for job in ("import", "export", "convert")]
