@@ -54,6 +54,7 @@ LIMITS: dict[str, str] = {
     "tests/images/test_repair.py::": _EXCHANGE,
     "tests/cli/test_cli.py::test_a_closed_pipe_is_no_traceback": "needs the shell's pipes and head",
     "tests/cli/test_cli.py::test_a_terminal_gets_a_progress_bar": "needs a pseudo-terminal",
+    _OUTPUTS + "test_on_a_terminal_what_is_found_is_printed_before_the_next_is_looked_for": "needs a pseudo-terminal",
     _COPIES + "test_a_file_onto_itself_is_refused[cp-": _LINKS,
     _COPIES + "test_a_name_that_windows_has_not_leaves_nothing": _NO_NAME,
     _COPIES + "test_what_cannot_be_copied_is_found_first[_fifo-": _SPECIAL,
