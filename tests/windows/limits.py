@@ -107,6 +107,7 @@ LIMITS: dict[str, str] = {
     "tests/engines/test_containerd.py::test_a_scratch_is_committed_over_its_own_path": _EXCHANGE,
     "tests/engines/test_containerd.py::test_a_commit_that_fails_leaves_the_scratch": _EXCHANGE,
     "tests/engines/test_containerd.py::test_the_command_replaces_a_scratch_only_if_told_to": _EXCHANGE,
+    "tests/engines/test_containerd.py::test_what_is_wrong_with_the_parents_of_a_scratch_is_told": _EXCHANGE,
     "tests/engines/test_destroy.py::test_a_link_to_a_layer_is_said_to_be_one": _LINKS,
     "tests/engines/test_destroy.py::test_a_file_system_mounted_in": "only root mounts, and only Linux has tmpfs",
     "tests/engines/test_destroy.py::test_a_scratch_whose_server_was_killed": "needs FUSE",
