@@ -18,7 +18,7 @@ from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.view.fuse import mount
 from wclayer.view.volume import Volume
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs FUSE")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs fuse")
 
 _ENDS_WITH_AN_ERROR = """
 import os, sys

@@ -38,9 +38,7 @@ class TerminalDriver(LinuxDriver):
         out = sys.__stdout__
         if out is not None:
             # As the standard error does: what the terminal has no character for ends nothing.
-            self._file = open(  # noqa: SIM115 (it is open until the process ends)
-                out.fileno(), "w", encoding=out.encoding, errors="backslashreplace", closefd=False
-            )
+            self._file = os.fdopen(out.fileno(), "w", encoding=out.encoding, errors="backslashreplace", closefd=False)
 
     # The handler of a signal may have interrupted the driver in the middle of its work: the loop does what it asks for.
 
