@@ -41,7 +41,8 @@ def read_tar(data: bytes) -> Files:
                     found[member.name] = member.linkname
                 elif member.isreg() and (file := archive.extractfile(member)) is not None:
                     found[member.name] = file.read()
-    except (tarfile.TarError, ValueError, OSError):
+    except (tarfile.TarError, ValueError, OSError, OverflowError):
+        # The last one is for a size that no index can be.
         pass
     return found
 

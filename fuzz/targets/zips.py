@@ -26,7 +26,7 @@ def _zip(data: bytes) -> None:
         found.append(b"".join(pieces))
     try:
         other = zipfile.ZipFile(io.BytesIO(data))
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, OverflowError):
         return
     for contents, info in zip(found, other.infolist(), strict=True):
         if contents is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import tarfile
 import zlib
 from collections.abc import Callable
 from uuid import UUID
@@ -11,6 +12,7 @@ from uuid import UUID
 import pytest
 
 from fuzz.mutators import disks, sparse
+from fuzz.mutators.image_tar import mutate_image_tar, read_tar
 from fuzz.mutators.regf import cells, mend_hive, mutate_hive
 from fuzz.mutators.tar import join_member, join_records, mutate_tar, parse_records, split_tar
 from fuzz.operations.disks import gpt_seeds, mutate_disk, vhdx_seeds
@@ -168,3 +170,11 @@ def test_the_sums_of_a_changed_vhd_are_right() -> None:
     disks.mend_vhd(footer, [(20, 24)])
     stored = int.from_bytes(footer[vhd.FOOTER_CHECKSUM_OFFSET : vhd.FOOTER_CHECKSUM_OFFSET + 4], "big")
     assert stored == vhd.checksum(bytes(footer), vhd.FOOTER_CHECKSUM_OFFSET)
+
+
+def test_a_member_of_a_size_that_python_cannot_read_ends_no_mutator() -> None:
+    member = tarfile.TarInfo("large")
+    member.size = 1 << 66
+    hostile = member.tobuf(tarfile.GNU_FORMAT) + bytes(2048)
+    assert read_tar(hostile) == {}
+    assert len(mutate_image_tar(hostile, random.Random(1), 1 << 16)) <= 1 << 16
