@@ -32,14 +32,15 @@ Files = dict[str, bytes | str]
 
 
 def read_tar(data: bytes) -> Files:
-    """The files and links of a tar; of one that is damaged, those before the damage."""
+    """The files and links of a tar that is not compressed; of one that is damaged, those before the damage."""
     found: Files = {}
     try:
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        # Of a compressed one, a few bytes may be more than the memory.
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
             for member in archive:
                 if member.issym():
                     found[member.name] = member.linkname
-                elif member.isreg() and (file := archive.extractfile(member)) is not None:
+                elif member.isreg() and member.size <= len(data) and (file := archive.extractfile(member)) is not None:
                     found[member.name] = file.read()
     except (tarfile.TarError, ValueError, OSError, OverflowError):
         # The last one is for a size that no index can be.
