@@ -459,15 +459,21 @@ def test_workers_whose_parent_is_killed_end_and_what_they_made_is_removed(name: 
     print(f"parents of workers: {sum(found.values())} kills: {dict(found)}")
 
 
-@pytest.mark.parametrize("name", ["import many", "export gzip", "remove", "copy tree in", "reg set of a layer"])
-def test_a_command_that_is_killed_leaves_the_old_or_the_new(name: str, world: World, runs: range) -> None:
-    operation, found = EVERY[name], Counter[str]()
-    known = _learn(name, world)
+def _command_duration(operation: Operation, world: World) -> float:
+    """The seconds that the command of an operation takes when nothing ends it."""
     _begin(world, operation)
     start = time.monotonic()
     assert killing.run_command_killed(killing.PATIENCE, operation.arguments(world)) == 0
     duration = time.monotonic() - start
     world.remove()
+    return duration
+
+
+@pytest.mark.parametrize("name", ["import many", "export gzip", "remove", "copy tree in", "reg set of a layer"])
+def test_a_command_that_is_killed_leaves_the_old_or_the_new(name: str, world: World, runs: range) -> None:
+    operation, found = EVERY[name], Counter[str]()
+    known = _learn(name, world)
+    duration = _command_duration(operation, world)
     for number in runs[: max(1, len(runs) // 10)]:
         _begin(world, operation)
         with _told(number):
@@ -495,11 +501,7 @@ def test_a_command_that_is_asked_to_end_leaves_nothing(
 ) -> None:
     operation, found = EVERY[name], Counter[str]()
     known = _learn(name, world)
-    _begin(world, operation)
-    start = time.monotonic()
-    assert killing.run_command_killed(killing.PATIENCE, operation.arguments(world)) == 0
-    duration = time.monotonic() - start
-    world.remove()
+    duration = _command_duration(operation, world)
     for run in runs[: max(2, len(runs) // 5)]:
         _begin(world, operation)
         with _told(run):

@@ -26,13 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: the words after the command's name; by default those of the process.
     """
     ending = Ending()
-    ends: list[int] = []
+    interrupted: int | None = None
 
     def leave() -> None:
         # Python remembers an interrupt that came while it compiled and ran a text, as for a dataclass, and would end
         # itself by SIGINT, whatever the status is. It has nothing left to do when this is called.
-        for status in ends:
-            os._exit(status)
+        if interrupted is not None:
+            os._exit(interrupted)
 
     if arguments is None:
         # Before all others, so that it is called after them.
@@ -51,8 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # The work is done and the status is known. An interrupt from here on would only add a traceback.
     _at_interrupt(signal.SIG_IGN)
     if status == _INTERRUPTED:
-        status = _status(status, ending)
-        ends.append(status)
+        status = interrupted = _status(status, ending)
     sys.exit(status)
 
 

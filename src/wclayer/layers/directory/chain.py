@@ -147,19 +147,17 @@ def check_same_chain(scratch: Path, chain: Sequence[Path]) -> None:
     named = f"{_listed(chain)} were named" if chain else "none were named"
     away = "import to another place"
     gone = next((parent for parent in recorded if not parent.exists()), None)
+    holds = f"with other parents: it records {_listed(recorded)}" if recorded else "that records no parents"
     if not recorded:
-        problem = f"that records no parents, and {named}"
         advice = f"`wclayer mount -l {chain[0]} {scratch}` records them, or {away}" if chain else away
     elif gone is not None and chain:
-        problem = f"with other parents: it records {_listed(recorded)}, and {named}"
         advice = (
             f"{gone} is not there: if it was moved or renamed, `wclayer relink -l {chain[0]} {scratch}` records"
             " where it is"
         )
     else:
-        problem = f"with other parents: it records {_listed(recorded)}, and {named}"
         advice = f"name those that it records (-l), or {away}"
-    raise AlreadyExistsError(scratch, f"a scratch is there {problem}; {advice}")
+    raise AlreadyExistsError(scratch, f"a scratch is there {holds}, and {named}; {advice}")
 
 
 def _listed(chain: Sequence[Path]) -> str:
